@@ -119,7 +119,12 @@ impl Work {
         // Oldest first, so that the newest deployment is the environment's last.
         runs.sort_by_key(|run| run.number);
         let mut refused = None;
-        for run in runs.iter().filter(|run| run.repository == stack.repository) {
+        // What only takes over what there is, or destroys it, deploys nothing.
+        let deploys = |run: &&Run| {
+            let is_here = run.repository == stack.repository;
+            is_here && run.applies_code() && run.options.mode.is_normal()
+        };
+        for run in runs.iter().filter(deploys) {
             let Some(error) = self.deploy(gitlab, project, run, memory).await? else { continue };
             let of_all = error.is_of_all();
             refused = Some(error);

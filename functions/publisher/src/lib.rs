@@ -5,6 +5,7 @@
 //! difference. Run twice, it writes nothing.
 
 mod environment;
+mod issue;
 mod links;
 mod note;
 mod pipelines;
@@ -189,6 +190,9 @@ impl Work {
             }
             FeedbackMessage::Environment { stack, .. } => {
                 self.publish_environment(&connected, stack, Memory::of(memory)?).await
+            }
+            FeedbackMessage::Issue { stack, .. } => {
+                self.publish_issue(&connected, stack, Memory::of(memory)?).await
             }
         };
         let health = match &done {

@@ -20,6 +20,11 @@ pub(crate) struct Links<'a> {
 }
 
 impl Links<'_> {
+    /// Everybody can read the project.
+    pub(crate) fn is_public(&self) -> bool {
+        self.is_public
+    }
+
     /// The address of a run's page, at most 255 characters.
     pub(crate) fn to(&self, run: &RunId) -> String {
         match self.is_public {

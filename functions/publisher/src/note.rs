@@ -389,7 +389,11 @@ impl Work {
 
     /// What the run's plan found, in at most so many bytes of JSON; none when it cannot be read,
     /// which only leaves out the details.
-    async fn change(&self, run: &Run, most: usize) -> Result<Option<(RunId, Change)>, Trouble> {
+    pub(crate) async fn change(
+        &self,
+        run: &Run,
+        most: usize,
+    ) -> Result<Option<(RunId, Change)>, Trouble> {
         let key = gantry_objects::keys::change(&run.id, run.attempt);
         let Some(bytes) = self.deps.objects.get(&key).await? else { return Ok(None) };
         let change = serde_json::from_slice::<Change>(&bytes)

@@ -1,7 +1,9 @@
 //! What the publisher remembers between versions, as it is written now. A change here must still
 //! read what was written before.
 
-use crate::{environment::EnvironmentMemory, note::NoteMemory, status::StatusMemory};
+use crate::{
+    environment::EnvironmentMemory, issue::IssueMemory, note::NoteMemory, status::StatusMemory,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -81,6 +83,16 @@ fn what_was_remembered_is_read() {
         "external_url": "https://example.com",
         "is_stopped": false,
         "deployments": {"run-1": {"id": 9, "state": "success"}},
+        "refusal": "403 Forbidden",
+    }));
+    is_read_and_written_as::<IssueMemory>(&json!({
+        "project": 5,
+        "issue": 31,
+        "is_open": true,
+        "said": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "differs": "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752",
+        "labels": ["drift"],
+        "assignees": ["ada"],
         "refusal": "403 Forbidden",
     }));
 }

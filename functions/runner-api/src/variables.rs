@@ -24,9 +24,9 @@ pub(crate) enum Sealed {
     Retired(String),
 }
 
-/// The variables that `run` gets, opened. Tracked-only ones go to tracked runs alone; code from a
-/// fork gets no secret ones at all, whatever they say. Those of this run alone come in place of the
-/// stack's.
+/// The variables that `run` gets, opened. Tracked-only ones go to tracked runs, and to looks for drift
+/// of what those have applied; code from a fork gets no secret ones at all, whatever they say. Those of
+/// this run alone come in place of the stack's.
 pub(crate) fn of_run(
     stack: &Stack,
     run: &Run,
@@ -89,7 +89,8 @@ fn may_have(run: &Run, variable: &Variable) -> bool {
         VariableRuns::All => true,
         VariableRuns::Tracked => match &run.test {
             Some(test) => test.tracked,
-            None => run.run_type == RunType::Tracked,
+            // It executes what was deployed with them.
+            None => run.run_type == RunType::Tracked || run.is_drift(),
         },
     };
     for_its_type && !is_kept_from_fork(run, variable)

@@ -10,7 +10,7 @@ use gantry_domain::RunId;
 use gantry_queue::{Failure, SlotsMessage, StackMessage};
 use gantry_store::{
     Expect, Outcome, Stored, Write,
-    config::Pause,
+    config::{DriftDefaults, Pause},
     keys,
     scheduler::{QueueEntry, SlotEntry, SlotLimit},
 };
@@ -26,6 +26,11 @@ const LOOKS: usize = 5;
 /// How many of the slots are for the installation's own runners, not for workers of pools.
 pub(crate) fn count_own(slots: &[Stored<SlotEntry>]) -> usize {
     slots.iter().filter(|slot| slot.value.pool.is_none()).count()
+}
+
+/// How many of these look for drift.
+fn count_looks(slots: &[Stored<SlotEntry>]) -> usize {
+    slots.iter().filter(|slot| slot.value.pool.is_none() && slot.value.drift).count()
 }
 
 /// A slot that was given, and as what it is to be found.
@@ -78,14 +83,25 @@ impl Slots<'_> {
         let waits = |entry: &Stored<QueueEntry>| {
             !taken_slots.iter().any(|slot| slot.value.run == entry.value.run)
         };
-        let first: Vec<QueueEntry> = queue
+        let waiting: Vec<QueueEntry> = queue
             .items
             .into_iter()
             .filter(waits)
             .take_while(|entry| !entry.key.sk.starts_with(keys::POOLS_BEFORE))
-            .take(free)
             .map(|entry| entry.value)
             .collect();
+        // They are the last of the queue: whoever comes after one of them is another.
+        let most_looks = match waiting.iter().any(|entry| entry.drift) {
+            true => self.most_looks().await?,
+            false => 0,
+        };
+        let mut looks = most_looks.saturating_sub(count_looks(&taken_slots));
+        let may_go = |entry: &QueueEntry| {
+            let may = !entry.drift || looks > 0;
+            looks = looks.saturating_sub(usize::from(entry.drift));
+            may
+        };
+        let first: Vec<QueueEntry> = waiting.into_iter().filter(may_go).take(free).collect();
         let (mut granted, mut is_alone) = (Vec::new(), true);
         for entry in first {
             match self.grant(entry).await? {
@@ -98,9 +114,13 @@ impl Slots<'_> {
         }
         // Of those who give the last slots at the same moment each has written its own before it
         // looks here, so that one of them sees both.
-        if !granted.is_empty() && count_own(&self.all().await?) > limit {
-            self.take_back(&granted).await?;
-            return Ok(false);
+        if !granted.is_empty() {
+            let taken = self.all().await?;
+            let gave_looks = granted.iter().any(|granted| granted.slot.drift);
+            if count_own(&taken) > limit || (gave_looks && count_looks(&taken) > most_looks) {
+                self.take_back(&granted).await?;
+                return Ok(false);
+            }
         }
         for Granted { slot, attempt, .. } in granted {
             let SlotEntry { run, stack, at, .. } = slot;
@@ -116,9 +136,9 @@ impl Slots<'_> {
     /// Gives the run a slot; none where it has one already. A run that left the queue meanwhile gives
     /// it back.
     async fn grant(&self, entry: QueueEntry) -> Result<Option<Granted>, Failure> {
-        let QueueEntry { run, stack, attempt, pool, .. } = entry;
+        let QueueEntry { run, stack, attempt, pool, drift, .. } = entry;
         let now = self.deps.now();
-        let slot = SlotEntry { run, stack, pool, taken: false, started: 0, at: now };
+        let slot = SlotEntry { run, stack, pool, taken: false, started: 0, at: now, drift };
         let write = Write::put(keys::slot(&slot.run), Expect::Absent, &slot)?;
         let expect = write.version().map_or(Expect::Any, Expect::Version);
         match self.deps.store.write(vec![write.due(Some(now + TAKEN_WITHIN))]).await? {
@@ -147,6 +167,12 @@ impl Slots<'_> {
         let set = self.deps.limits.runners;
         let limit = self.deps.store.get::<SlotLimit>(&keys::slot_limit()).await?;
         Ok(limit.map_or(set, |limit| limit.value.allows(set, self.deps.now())))
+    }
+
+    /// How many runs may look for drift at once.
+    async fn most_looks(&self) -> Result<usize, Failure> {
+        let set = self.deps.store.get::<DriftDefaults>(&keys::drift_defaults()).await?;
+        Ok(set.map(|set| set.value).unwrap_or_default().at_most as usize)
     }
 
     /// Every slot that is taken, or granted.

@@ -3,9 +3,12 @@
 mod commands;
 mod due;
 mod hand_out;
+mod replan;
 mod reports;
 mod suites;
+mod timers;
 mod triggers;
+mod unpushed;
 
 pub(crate) use triggers::first_proposed;
 
@@ -48,8 +51,8 @@ impl Stacks<'_> {
             StackMessage::Release { run, interest, because, .. } => {
                 Box::pin(self.on_release(&run, &interest, &because)).await
             }
-            StackMessage::Command { stack, request, actor, command } => {
-                Box::pin(self.on_command(&stack, &request, &actor, command)).await
+            StackMessage::Command { stack, request, actor, person, command } => {
+                Box::pin(self.on_command(&stack, &request, &actor, person.as_ref(), command)).await
             }
             StackMessage::Report { run, attempt, report, .. } => {
                 Box::pin(self.on_report(&run, attempt, report, sent_at)).await
@@ -69,6 +72,10 @@ impl Stacks<'_> {
             StackMessage::Grant { run, .. } => Box::pin(self.on_grant(&run)).await,
             StackMessage::RunDue { run, .. } => Box::pin(self.on_run_due(&run)).await,
             StackMessage::StackDue { stack, .. } => Box::pin(self.on_stack_due(&stack)).await,
+            StackMessage::TimerDue { stack, .. } => Box::pin(self.on_timer_due(&stack)).await,
+            StackMessage::Replan { run, after, round, .. } => {
+                Box::pin(self.on_replan(&run, after, round)).await
+            }
         }
     }
 

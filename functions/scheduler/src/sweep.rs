@@ -15,6 +15,7 @@ use gantry_domain::{
     integration::days_left,
     run::{Position, Run, RunState},
     stack::Stack,
+    timer::{StackTimer, Times},
 };
 use gantry_queue::{
     Failure, FeedbackMessage, LaterMessage, Message, QueueName, SlotsMessage, StackMessage,
@@ -22,14 +23,17 @@ use gantry_queue::{
 use gantry_setup::metrics;
 use gantry_store::{
     Expect, Key, Store, Stored, Write,
+    config::{DriftDefaults, SlugEntry},
     health::Health,
     keys,
-    scheduler::{BlockedStack, FailedStack, GivenUp, Heard, QueueEntry, RunEntry, SlotEntry},
+    scheduler::{
+        BlockedStack, DriftedStack, GivenUp, Heard, QueueEntry, RunEntry, SlotEntry, TimersLook,
+    },
     table::ATTENTION_SHARDS,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     slice,
 };
 
@@ -41,6 +45,10 @@ const SHARDS_AT_ONCE: usize = 4;
 const TOGETHER: usize = 50;
 /// How many due times of one shard are taken away side by side.
 const TAKEN_AWAY_AT_ONCE: usize = 10;
+/// How many stacks one sweep asks whether their timers are what their settings say, and how often all
+/// of them are asked.
+const TIMERS_AT_ONCE: i32 = 500;
+const TIMERS_EVERY: SignedDuration = SignedDuration::from_mins(10);
 
 fn waits_for_runner(state: &RunState) -> bool {
     matches!(state, RunState::Preparing | RunState::Confirmed)
@@ -81,6 +89,9 @@ impl Sweep<'_> {
             self.deps.sender.send(SlotsMessage::Dispatch { cause }).await?;
         }
         self.projects.call_in_turn(now).await?;
+        if let Err(failure) = Box::pin(self.look_at_timers(now)).await {
+            tracing::error!("the sweep could not look at timers: {:#}", failure.error);
+        }
         let runs = self.runs_of(&taken).await?;
         self.move_pools_over(&taken, &runs).await?;
         if let Err(failure) = self.measure(&queue.items, &taken, &runs).await {
@@ -199,7 +210,9 @@ impl Sweep<'_> {
             self.deps.store.query::<QueueEntry>(keys::POOL_QUEUES, "", None, false, 1000);
         let of_pools = of_pools.await?.items;
         let waiting = || queue.iter().chain(&of_pools);
-        let oldest = waiting().filter_map(|entry| entry.value.since).min();
+        // Looks for drift wait behind all others, and may do so for hours.
+        let others = waiting().filter(|entry| !entry.value.drift);
+        let oldest = others.filter_map(|entry| entry.value.since).min();
         let waits = oldest.map_or(0, |oldest| now.duration_since(oldest).as_secs());
         metrics::level("InRoom", i64::try_from(taken_slots).unwrap_or(i64::MAX));
         metrics::level("InLine", i64::try_from(queue.len()).unwrap_or(i64::MAX));
@@ -215,7 +228,9 @@ impl Sweep<'_> {
             metrics::level_of("RunsNow", "State", &state, how_many);
         }
         metrics::level("BlockedStacks", self.count_blocked().await?);
-        self.forget_failed().await?;
+        self.forget_deleted(keys::FAILED).await?;
+        let drifted = self.forget_deleted(keys::DRIFTED).await?;
+        metrics::level("DriftedStacks", i64::try_from(drifted).unwrap_or(i64::MAX));
         let mut broken = 0;
         for function in ["scheduler", "publisher"] {
             let health = self.deps.store.get::<Health>(&keys::health(function)).await?;
@@ -246,20 +261,73 @@ impl Sweep<'_> {
         Ok(blocked)
     }
 
-    /// Takes stacks that were deleted from the list of those that failed.
-    async fn forget_failed(&self) -> Result<(), Failure> {
-        let failed = self.deps.store.query_all::<FailedStack>(keys::FAILED, "").await?;
-        for failed in failed.chunks(100) {
+    /// Takes stacks that were deleted from a list of stacks. How many are left.
+    async fn forget_deleted(&self, list: &str) -> Result<usize, Failure> {
+        // An entry of any of the lists names its stack.
+        let listed = self.deps.store.query_all::<DriftedStack>(list, "").await?;
+        let mut left = 0;
+        for listed in listed.chunks(100) {
             let wanted: Vec<Key> =
-                failed.iter().map(|listed| keys::stack_config(&listed.value.stack)).collect();
+                listed.iter().map(|listed| keys::stack_config(&listed.value.stack)).collect();
             let mut stacks = self.deps.store.get_many::<Stack>(&wanted).await?;
             stacks.retain(|stack| stack.value.deleted_at.is_none());
+            left += stacks.len();
             let there: BTreeSet<&StackId> = stacks.iter().map(|stack| &stack.value.id).collect();
-            for listed in failed.iter().filter(|listed| !there.contains(&listed.value.stack)) {
+            for listed in listed.iter().filter(|listed| !there.contains(&listed.value.stack)) {
                 let gone = Write::Delete { key: listed.key.clone(), expect: listed.unchanged() };
                 let _or_written_again = self.deps.store.write(vec![gone]).await?;
             }
         }
+        Ok(left)
+    }
+
+    /// Nudges stacks whose timers are not what they ask for, some with each sweep: a message that
+    /// should have set one may have been lost, and what the installation asks of all stacks may have
+    /// become another. Then it begins anew at once.
+    async fn look_at_timers(&self, now: Timestamp) -> Result<(), Failure> {
+        let store = &self.deps.store;
+        let (place, settings) = (keys::timers_look(), keys::drift_defaults());
+        let (look, defaults) = futures::try_join!(
+            store.get::<TimersLook>(&place),
+            store.get::<DriftDefaults>(&settings)
+        )?;
+        let version = defaults.as_ref().map_or(0, |found| found.version);
+        let known = look.as_ref().map(|look| &look.value).filter(|look| look.defaults == version);
+        let after = known.and_then(|look| look.after.clone());
+        // A clock may be set back.
+        let rests = |look: &TimersLook| now < look.next_at && look.next_at <= now + TIMERS_EVERY;
+        if after.is_none() && known.is_some_and(rests) {
+            return Ok(());
+        }
+        let page = store
+            .query::<SlugEntry>(keys::SLUGS, "", after.as_deref(), false, TIMERS_AT_ONCE)
+            .await?;
+        let asked = page.items.iter().filter(|entry| !entry.value.deleted && !entry.value.module);
+        let asked: Vec<&StackId> = asked.map(|entry| &entry.value.stack).collect();
+        let stacks: Vec<Key> = asked.iter().map(|stack| keys::stack_config(stack)).collect();
+        let timers: Vec<Key> = asked.iter().map(|stack| keys::stack_timer(stack)).collect();
+        let stacks = store.get_all::<Stack>(&stacks).await?;
+        let timers = store.get_all::<StackTimer>(&timers).await?;
+        let timers: HashMap<StackId, StackTimer> =
+            timers.into_iter().map(|timer| (timer.value.stack.clone(), timer.value)).collect();
+        let installation = defaults.and_then(|defaults| defaults.value.schedule);
+        let is_another = |stack: &Stack| {
+            let known = timers.get(&stack.id);
+            Times::of(stack, installation.as_ref()).timer(known, now).as_ref() != known
+        };
+        let nudge = |stack: StackId| {
+            let version = distinct(&(&stack, now.as_millisecond()));
+            StackMessage::TimerDue { stack, version }
+        };
+        let stacks = stacks.into_iter().map(|stack| stack.value).filter(is_another);
+        let nudges: Vec<StackMessage> = stacks.map(|stack| nudge(stack.id)).collect();
+        if !nudges.is_empty() {
+            self.deps.sender.send_all(nudges).await?;
+        }
+        let next_at = now + TIMERS_EVERY;
+        let expect = look.as_ref().map_or(Expect::Absent, Stored::unchanged);
+        let look = TimersLook { defaults: version, after: page.next, next_at };
+        let _or_another_sweep_did = store.write(vec![Write::put(place, expect, &look)?]).await?;
         Ok(())
     }
 
@@ -282,6 +350,7 @@ impl Sweep<'_> {
         let store = &self.deps.store;
         let cause = self.deps.now().as_millisecond();
         let (mut targets, mut runs, mut slots) = (Vec::new(), Vec::new(), Vec::new());
+        let mut timers = Vec::new();
         for key in keys {
             if let Some(target) = Store::feedback_target(key) {
                 targets.push(target);
@@ -290,6 +359,7 @@ impl Sweep<'_> {
             match key.pk.split('/').collect::<Vec<_>>().as_slice() {
                 ["run", _] => runs.push(key.clone()),
                 ["room", _] => slots.push(key.clone()),
+                ["stack", _] if key.sk == keys::TIMER => timers.push(key.clone()),
                 // A comparison is due so only where a version before wrote it.
                 ["event", "project", project] | ["decision", "project", project] => {
                     if let Ok(project) = project.parse() {
@@ -311,6 +381,14 @@ impl Sweep<'_> {
                 let grant = distinct(&cause);
                 let SlotEntry { stack, run, .. } = slot.value;
                 messages.push(StackMessage::Grant { stack, run, grant }.into());
+            }
+        }
+        for timer in store.get_many::<StackTimer>(&timers).await? {
+            // What the index said may be over.
+            if timer.value.next_at().is_some_and(|at| at <= self.deps.now()) {
+                let version = distinct(&(timer.version, cause / 60_000));
+                let stack = timer.value.stack;
+                messages.push(StackMessage::TimerDue { stack, version }.into());
             }
         }
         let mut done = Vec::new();

@@ -39,6 +39,13 @@ impl World {
                     lines.push(format!("{path}!{} {}: {text}", iid.0, note.author));
                 }
             }
+            for issue in self.issues(project).await {
+                let word = |name: &str| issue.get(name).and_then(Value::as_str).unwrap_or_default();
+                let said = word("description");
+                let text = said.split_once("-->").map_or(said, |(_, text)| text);
+                let (title, state, text) = (word("title"), word("state"), without_since(text));
+                lines.push(format!("{path} issue {title} {state}: {text}"));
+            }
             for known in self.gitlab.environments(project) {
                 lines.push(format!("{path} {} {}", known.name, known.state));
             }
@@ -116,6 +123,15 @@ fn without_moments(text: &str) -> String {
         moment.contains(" behind ").then(|| format!("{before}.{rest}"))
     });
     said.unwrap_or_else(|| text.to_owned())
+}
+
+/// Without the time since when something differs.
+fn without_since(text: &str) -> String {
+    let moment = text.split_once(" since 20").and_then(|(before, rest)| {
+        let (_, rest) = rest.split_once(" UTC")?;
+        Some(format!("{before} since then{rest}"))
+    });
+    moment.unwrap_or_else(|| text.to_owned())
 }
 
 fn without_addresses(text: &str) -> String {

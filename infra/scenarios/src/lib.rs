@@ -31,6 +31,7 @@ mod runner;
 mod seed;
 mod stops;
 mod tls;
+mod unpushed;
 mod world;
 mod writes;
 

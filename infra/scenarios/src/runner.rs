@@ -15,7 +15,7 @@ use gantry_domain::{
 };
 use gantry_queue::NotStarted;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 
 /// What a plan finds.
@@ -36,6 +36,8 @@ pub(crate) struct Runners {
     http: Client,
     api: String,
     pub(crate) plans: HashMap<String, Planned>,
+    /// What looks for drift find; nothing where that is not said.
+    pub(crate) drifts: HashMap<String, Planned>,
     /// Stacks whose runners stay in the middle of their phase.
     pub(crate) held: HashSet<String>,
     /// Runner-api answers nobody.
@@ -76,6 +78,7 @@ impl Runners {
             http,
             api,
             plans: HashMap::new(),
+            drifts: HashMap::new(),
             held: HashSet::new(),
             cannot_speak: false,
             refused: None,
@@ -228,18 +231,29 @@ impl Runners {
     }
 
     async fn plan(&mut self, index: usize, slug: &str) -> bool {
-        let planned = self.plans.get(slug).cloned().unwrap_or(Planned::Adds(1));
+        if self.active[index].claim.task.is_some() {
+            return self.begin_task(index, slug).await;
+        }
+        let is_look = self.active[index].claim.tolerate.is_some();
+        let planned = match is_look {
+            true => self.drifts.get(slug).cloned().unwrap_or(Planned::Clean),
+            false => self.plans.get(slug).cloned().unwrap_or(Planned::Adds(1)),
+        };
         let delta = match &planned {
             Planned::Fails(summary) => {
                 self.report(index, failed(summary)).await;
                 return true;
             }
             Planned::Clean => Delta::default(),
+            Planned::Adds(found) if is_look => Delta { change: *found, ..Delta::default() },
             Planned::Adds(add) => Delta { add: *add, ..Delta::default() },
             Planned::FailsCheck => Delta { add: 1, ..Delta::default() },
         };
         self.log(index, "planning\n").await;
-        let change = change(delta.add, matches!(planned, Planned::FailsCheck));
+        let change = match is_look {
+            true => drifted(delta.change),
+            false => change(delta.add, matches!(planned, Planned::FailsCheck)),
+        };
         self.put(index, "change", serde_json::to_vec(&change).unwrap()).await;
         let plan_digest = match planned {
             Planned::Clean => None,
@@ -252,7 +266,8 @@ impl Runners {
             }
         };
         let failed_checks = change.failed_checks();
-        let what = ReportKind::Planned { delta, plan_digest, partial: false, failed_checks };
+        let what =
+            ReportKind::Planned { delta, plan_digest, partial: false, failed_checks, tolerated: 0 };
         self.report(index, what).await;
         let active = &mut self.active[index];
         let goes_on = active.claim.autodeploy
@@ -264,7 +279,27 @@ impl Runners {
         !goes_on
     }
 
+    /// A task has no plan: its command is executed where an apply would be.
+    async fn begin_task(&mut self, index: usize, slug: &str) -> bool {
+        let what = ReportKind::Planned {
+            delta: Delta::default(),
+            plan_digest: None,
+            partial: false,
+            failed_checks: 0,
+            tolerated: 0,
+        };
+        let is_mine = self.report(index, what).await;
+        let command = self.active[index].claim.task.clone().unwrap_or_default();
+        self.done.push(format!("{slug} task {command}"));
+        self.active[index].phase = Phase::Apply;
+        !is_mine
+    }
+
     async fn apply(&mut self, index: usize, slug: &str) -> bool {
+        if self.active[index].claim.task.is_some() {
+            self.report(index, ReportKind::Applied { delta: Delta::default() }).await;
+            return true;
+        }
         let add = match self.plans.get(slug) {
             Some(Planned::Adds(add)) => *add,
             Some(Planned::Fails(summary)) => {
@@ -369,27 +404,52 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     })
 }
 
+/// A resource of a plan, of which this becomes another.
+fn resource(number: u32, action: &str, before: &Value, after: &Value) -> Value {
+    json!({
+        "address": format!("terraform_data.made[{number}]"),
+        "mode": "managed",
+        "type": "terraform_data",
+        "name": "made",
+        "provider_name": "terraform.io/builtin/terraform",
+        "change": {
+            "actions": [action],
+            "before": before,
+            "after": after,
+            "after_unknown": {},
+            "before_sensitive": false,
+            "after_sensitive": {},
+        },
+    })
+}
+
+/// A change of so many resources that somebody changed elsewhere.
+fn drifted(count: u32) -> Change {
+    let resource = |number| {
+        let (before, after) = (json!({ "input": "as applied" }), json!({ "input": "by hand" }));
+        resource(number, "update", &before, &after)
+    };
+    let resources: Vec<_> = (0..count).map(resource).collect();
+    read(&json!({
+        "format_version": "1.2",
+        "terraform_version": "1.11.4",
+        "resource_changes": resources,
+    }))
+}
+
+fn read(plan: &Value) -> Change {
+    let (limits, masker) = (Limits::default(), gantry_domain::masking::Masker::default());
+    let plan = plan.to_string();
+    Change::from_plan(plan.as_bytes(), Tool::Terraform, limits, &masker).unwrap().0
+}
+
 /// A change of `add` resources, as real plans bring it, perhaps with a check that fails.
 fn change(add: u32, fails_check: bool) -> Change {
-    let resources: Vec<_> = (0..add)
-        .map(|i| {
-            json!({
-                "address": format!("terraform_data.made[{i}]"),
-                "mode": "managed",
-                "type": "terraform_data",
-                "name": "made",
-                "provider_name": "terraform.io/builtin/terraform",
-                "change": {
-                    "actions": ["create"],
-                    "before": null,
-                    "after": { "input": format!("value {i}") },
-                    "after_unknown": {},
-                    "before_sensitive": false,
-                    "after_sensitive": {},
-                },
-            })
-        })
-        .collect();
+    let created = |number| {
+        let after = json!({ "input": format!("value {number}") });
+        resource(number, "create", &Value::Null, &after)
+    };
+    let resources: Vec<_> = (0..add).map(created).collect();
     let check = json!({
         "address": { "to_display": "check.health" },
         "status": "fail",
@@ -400,15 +460,12 @@ fn change(add: u32, fails_check: bool) -> Change {
         }],
     });
     let checks: Vec<_> = fails_check.then_some(check).into_iter().collect();
-    let plan = json!({
+    let change = read(&json!({
         "format_version": "1.2",
         "terraform_version": "1.11.4",
         "resource_changes": resources,
         "checks": checks,
-    });
-    let (limits, masker) = (Limits::default(), gantry_domain::masking::Masker::default());
-    let plan = plan.to_string();
-    let (change, _) = Change::from_plan(plan.as_bytes(), Tool::Terraform, limits, &masker).unwrap();
+    }));
     assert!(change.resources.iter().all(|r| r.action == Action::Create));
     change
 }

@@ -62,7 +62,7 @@ pub struct World {
     asked_again: bool,
     /// How many moments of the story are over.
     pub(crate) moments: usize,
-    http: Client,
+    pub(crate) http: Client,
     key: String,
     /// GitLab's token.
     token: String,

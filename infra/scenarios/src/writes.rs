@@ -41,6 +41,9 @@ struct Reader {
     with_a_note: HashSet<String>,
     environments: HashSet<String>,
     deployments: HashMap<String, String>,
+    /// By project and title, how each was opened last; by project and number, what it says.
+    opened: HashMap<String, String>,
+    issues: HashMap<String, String>,
     may_repeat: usize,
     wrong: Vec<String>,
 }
@@ -67,6 +70,10 @@ impl Reader {
             }
             ("POST" | "PUT", ["projects", _, "environments", ..]) => {}
             ("POST" | "PUT", ["projects", _, "deployments", ..]) => self.deployment(write),
+            ("POST", ["projects", project, "issues"]) => self.opened(write, project),
+            ("PUT", ["projects", project, "issues", number]) => {
+                self.issue(write, format!("{project}#{number}"));
+            }
             // Settings keep the project's one webhook as it should be.
             ("POST" | "PUT", ["projects", _, "hooks", ..]) => {}
             _ => self
@@ -95,6 +102,27 @@ impl Reader {
             (write.answer.get("id").cloned().unwrap_or_default(), text(&write.answer, "body"));
         if self.notes.insert(id.to_string(), body.clone()) == Some(body) {
             self.repeated(format!("a note written as it was: {write}"));
+        }
+    }
+
+    /// People may delete one, or move it. Another one is opened for something else only.
+    fn opened(&mut self, write: &Write, project: &str) {
+        let title = format!("{project} {}", text(&write.answer, "title"));
+        let body = text(&write.answer, "description");
+        if self.opened.insert(title, body.clone()) == Some(body) {
+            self.wrong.push(format!("a second issue: {write}"));
+        }
+        let number = write.answer.get("iid").cloned().unwrap_or_default();
+        self.issue(write, format!("{project}#{number}"));
+    }
+
+    fn issue(&mut self, write: &Write, issue: String) {
+        let [state, body] = ["state", "description"].map(|name| text(&write.answer, name));
+        let [labels, assignees] = ["labels", "assignees"]
+            .map(|name| write.answer.get(name).map(Value::to_string).unwrap_or_default());
+        let said = format!("{state} {labels} {assignees} {body}");
+        if self.issues.insert(issue, said.clone()) == Some(said) {
+            self.repeated(format!("an issue written as it was: {write}"));
         }
     }
 
@@ -160,6 +188,17 @@ mod tests {
         };
         assert_eq!(wrong(&[deployment("running"), deployment("success")]), 0);
         assert_eq!(wrong(&[deployment("success"), deployment("failed")]), 1);
+
+        let issue = |method: &str, path: &str, state: &str, body: &str| {
+            let title = "Drift in network";
+            let answer = json!({ "iid": 5, "title": title, "state": state, "description": body });
+            write(method, path, answer)
+        };
+        let open = |body: &str| issue("POST", "/projects/1/issues", "opened", body);
+        let edit = |state: &str, body: &str| issue("PUT", "/projects/1/issues/5", state, body);
+        assert_eq!(wrong(&[open("a"), edit("opened", "b"), edit("closed", "b")]), 0);
+        assert_eq!(wrong(&[open("a"), edit("opened", "a")]), 1);
+        assert_eq!(wrong(&[open("a"), edit("closed", "a"), open("a")]), 1);
 
         assert_eq!(wrong(&[write("DELETE", "/projects/1", Value::Null)]), 1);
     }

@@ -20,4 +20,5 @@ mod stories {
     mod sources;
     mod state;
     mod tracked;
+    mod unpushed;
 }

@@ -104,6 +104,11 @@ impl TryFrom<String> for CronPattern {
         let Ok(mut last) = cron.find_next_occurrence(&from, true) else {
             return Err("There is no such time".to_owned());
         };
+        // At one minute of the hour, two of them are an hour apart. It is read thousands of times.
+        let is_one = |minute: &str| minute.bytes().all(|digit| digit.is_ascii_digit());
+        if text.starts_with('@') || text.split(' ').next().is_some_and(is_one) {
+            return Ok(Self(text));
+        }
         for _ in 0..TIMES_LOOKED_AT {
             let Ok(next) = cron.find_next_occurrence(&last, false) else { break };
             if next.duration_since(&last) < AT_MOST_EVERY {

@@ -3,12 +3,7 @@
 //!
 //! A time that was missed, because nobody was there to see it come, begins its work once.
 
-use crate::{
-    RunId, StackId,
-    drift::DriftSchedule,
-    schedule::Schedule,
-    stack::{Scheduled, Stack},
-};
+use crate::{RunId, StackId, drift::DriftSchedule, schedule::Schedule, stack::Stack};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -29,9 +24,10 @@ pub struct StackTimer {
 /// Work that has its times.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timed {
-    /// Its times. A schedule that was edited is another one.
-    pub of: Schedule,
-    /// The next of them; none where there is no other.
+    /// Its schedule, in words that are another's where it was edited. It is kept as a text, because
+    /// thousands of these are read, and each schedule is checked when it is read.
+    pub of: String,
+    /// When it begins next; none where there is no other time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_at: Option<Timestamp>,
     /// The run that it began last.
@@ -69,48 +65,80 @@ pub enum Became {
     Skipped(String),
 }
 
-impl StackTimer {
-    /// The timer that a stack asks for, where looks for drift come as `installation` says unless it
-    /// says otherwise. What is `known` stays as long as its schedule does. None where nothing of the
-    /// stack has its times.
-    pub fn of(
-        stack: &Stack,
-        installation: Option<&Schedule>,
-        known: Option<&Self>,
-        now: Timestamp,
-    ) -> Option<Self> {
+/// The times that a stack asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Times<'a> {
+    stack: &'a Stack,
+    installation: Option<&'a Schedule>,
+}
+
+impl<'a> Times<'a> {
+    /// Those of a stack, where looks for drift come as `installation` says unless it says otherwise.
+    pub fn of(stack: &'a Stack, installation: Option<&'a Schedule>) -> Self {
+        Self { stack, installation }
+    }
+
+    /// When this work begins; none where it does not, or not any more.
+    pub fn schedule(&self, work: &Work) -> Option<&'a Schedule> {
+        let settings = &self.stack.settings;
+        match (work, &settings.drift.schedule) {
+            (Work::Drift, DriftSchedule::Installation) => self.installation,
+            (Work::Drift, DriftSchedule::Never) => None,
+            (Work::Drift, DriftSchedule::Own(schedule)) => Some(schedule),
+            (Work::Schedule(name), _) => {
+                let mut all = settings.schedules.iter();
+                all.find(|scheduled| scheduled.name == *name).map(|scheduled| &scheduled.when)
+            }
+        }
+    }
+
+    /// The timer for them. What is `known` stays as long as its schedule does. None where nothing of
+    /// the stack has its times.
+    pub fn timer(&self, known: Option<&StackTimer>, now: Timestamp) -> Option<StackTimer> {
+        let stack = self.stack;
         if stack.deleted_at.is_some() || stack.module.is_some() {
             return None;
         }
-        let kept = |before: Option<&Timed>, of: &Schedule, work: &Work| match before {
-            Some(before) if before.of == *of => before.clone(),
-            // A run that an earlier schedule began may still wait, and is not begun beside it.
-            before => Timed {
-                of: of.clone(),
-                next_at: next(of, work, &stack.id, now),
-                run: before.and_then(|before| before.run.clone()),
-                skipped: None,
-            },
+        let timed = |work: &Work| {
+            let of = self.schedule(work)?;
+            let before = known.and_then(|known| known.get(work));
+            Some(match before {
+                Some(before) if before.of == text(of) => before.clone(),
+                // A run that an earlier schedule began may still wait, and is not begun beside it.
+                before => Timed {
+                    of: text(of),
+                    next_at: self.next(work, now),
+                    run: before.and_then(|before| before.run.clone()),
+                    skipped: None,
+                },
+            })
         };
-        let drift = match &stack.settings.drift.schedule {
-            DriftSchedule::Installation => installation,
-            DriftSchedule::Never => None,
-            DriftSchedule::Own(schedule) => Some(schedule),
+        let names = stack.settings.schedules.iter().map(|scheduled| &scheduled.name);
+        let schedule = |name: &String| {
+            let timed = timed(&Work::Schedule(name.clone()))?;
+            Some((name.clone(), timed))
         };
-        let drift = drift.map(|of| {
-            let before = known.and_then(|known| known.drift.as_ref());
-            kept(before, of, &Work::Drift)
-        });
-        let schedule = |Scheduled { name, when, .. }: &Scheduled| {
-            let before = known.and_then(|known| known.schedules.get(name));
-            (name.clone(), kept(before, when, &Work::Schedule(name.clone())))
-        };
-        let schedules: BTreeMap<String, Timed> =
-            stack.settings.schedules.iter().map(schedule).collect();
+        let schedules: BTreeMap<String, Timed> = names.filter_map(schedule).collect();
+        let drift = timed(&Work::Drift);
         let is_asked_for = drift.is_some() || !schedules.is_empty();
-        is_asked_for.then(|| Self { stack: stack.id.clone(), drift, schedules })
+        is_asked_for.then(|| StackTimer { stack: stack.id.clone(), drift, schedules })
     }
 
+    /// Looks for drift are spread: many stacks share their times, and nobody waits for them.
+    fn next(&self, work: &Work, now: Timestamp) -> Option<Timestamp> {
+        let of = self.schedule(work)?;
+        match work {
+            Work::Drift => of.next_spread(now, self.stack.id.as_str()),
+            Work::Schedule(_) => of.next(now),
+        }
+    }
+}
+
+fn text(schedule: &Schedule) -> String {
+    format!("{} {}", schedule.cron, schedule.time_zone)
+}
+
+impl StackTimer {
     /// When something of it begins next.
     pub fn next_at(&self) -> Option<Timestamp> {
         self.all().filter_map(|(_, timed)| timed.next_at).min()
@@ -135,13 +163,13 @@ impl StackTimer {
     }
 
     /// A time of this work is over. The next is counted from now: what was missed comes once.
-    pub fn passed(&mut self, work: &Work, became: Became, now: Timestamp) {
+    pub fn passed(&mut self, times: &Times<'_>, work: &Work, became: Became, now: Timestamp) {
         let timed = match work {
             Work::Drift => self.drift.as_mut(),
             Work::Schedule(name) => self.schedules.get_mut(name),
         };
         let Some(timed) = timed else { return };
-        timed.next_at = next(&timed.of, work, &self.stack, now);
+        timed.next_at = times.next(work, now);
         match became {
             Became::Run(run) => (timed.run, timed.skipped) = (Some(run), None),
             Became::Skipped(why) => timed.skipped = Some(Skipped { at: now, why }),
@@ -153,14 +181,6 @@ impl StackTimer {
         let schedules = self.schedules.iter();
         let schedules = schedules.map(|(name, timed)| (Work::Schedule(name.clone()), timed));
         schedules.chain(self.drift.iter().map(|timed| (Work::Drift, timed)))
-    }
-}
-
-/// Looks for drift are spread: many stacks share their times, and nobody waits for them.
-fn next(of: &Schedule, work: &Work, stack: &StackId, now: Timestamp) -> Option<Timestamp> {
-    match work {
-        Work::Drift => of.next_spread(now, stack.as_str()),
-        Work::Schedule(_) => of.next(now),
     }
 }
 
@@ -191,7 +211,15 @@ mod tests {
     const MORNING: &str = "2026-03-02T09:00:00Z";
 
     fn timer(stack: &Stack, known: Option<&StackTimer>, now: &str) -> Option<StackTimer> {
-        StackTimer::of(stack, Some(&Schedule::daily(3)), known, at(now))
+        Times::of(stack, Some(&Schedule::daily(3))).timer(known, at(now))
+    }
+
+    fn passed(timer: &mut StackTimer, stack: &Stack, work: &Work, became: Became, now: Timestamp) {
+        timer.passed(&Times::of(stack, Some(&Schedule::daily(3))), work, became, now);
+    }
+
+    fn run(id: &str) -> Became {
+        Became::Run(id.parse().unwrap())
     }
 
     #[test]
@@ -201,7 +229,7 @@ mod tests {
         let looks = found.next_at().unwrap().duration_since(at("2026-03-03T03:00:00Z"));
         assert!((0..7_200).contains(&looks.as_secs()), "{looks}");
         let installation = stack(json!("installation"), json!([]));
-        assert_eq!(StackTimer::of(&installation, None, None, at(MORNING)), None);
+        assert_eq!(Times::of(&installation, None).timer(None, at(MORNING)), None);
         let own = json!({ "own": { "cron": "0 22 * * *", "time_zone": "UTC" } });
         let found = timer(&stack(own, json!([])), None, MORNING).unwrap();
         assert!(found.next_at() >= Some(at("2026-03-02T22:00:00Z")));
@@ -224,7 +252,7 @@ mod tests {
         assert_eq!(names, ["a", "b", "later"].map(|name| Work::Schedule(name.to_owned())));
         for (work, was) in found.due(now) {
             assert!(was < at("2026-03-03T02:00:00Z"), "the first of those that were missed");
-            found.passed(&work, Became::Run("run-1".parse().unwrap()), now);
+            passed(&mut found, &stack, &work, run("run-1"), now);
         }
         assert!(found.due(now).is_empty());
         assert_eq!(found.next_at(), Some(at("2026-03-09T23:00:00Z")));
@@ -235,7 +263,7 @@ mod tests {
         let before = stack(json!("never"), json!([daily("a", 1), daily("b", 2)]));
         let mut known = timer(&before, None, MORNING).unwrap();
         let a = Work::Schedule("a".to_owned());
-        known.passed(&a, Became::Run("run-1".parse().unwrap()), at(MORNING));
+        passed(&mut known, &before, &a, run("run-1"), at(MORNING));
         // A day later, which nobody has seen.
         let now = "2026-03-03T12:00:00Z";
         let edited = stack(json!("never"), json!([daily("a", 13), daily("b", 2)]));
@@ -254,13 +282,14 @@ mod tests {
         let stack = stack(json!("installation"), json!([]));
         let mut found = timer(&stack, None, MORNING).unwrap();
         let mut now = found.next_at().unwrap();
-        found.passed(&Work::Drift, Became::Skipped("The stack is blocked".to_owned()), now);
+        let skipped = Became::Skipped("The stack is blocked".to_owned());
+        passed(&mut found, &stack, &Work::Drift, skipped, now);
         let skipped = found.drift.as_ref().unwrap().skipped.as_ref().unwrap();
         assert_eq!((skipped.at, skipped.why.as_str()), (now, "The stack is blocked"));
         let next = found.next_at().unwrap();
         assert_eq!(next.duration_since(now), SignedDuration::from_hours(24));
         now = next;
-        found.passed(&Work::Drift, Became::Run("run-2".parse().unwrap()), now);
+        passed(&mut found, &stack, &Work::Drift, run("run-2"), now);
         let drift = found.drift.unwrap();
         assert_eq!((drift.skipped, drift.run), (None, Some("run-2".parse().unwrap())));
     }

@@ -25,6 +25,7 @@ pub(crate) enum Thing {
     MergeRequest,
     Deployment,
     Environment,
+    Issue,
     Webhook,
     Member,
     GroupMember,
@@ -52,7 +53,7 @@ struct Row {
     means: &'static str,
 }
 
-const TABLE: [Row; 15] = [
+const TABLE: [Row; 16] = [
     Row {
         thing: Thing::Branch,
         words: &["Branch"],
@@ -130,6 +131,12 @@ const TABLE: [Row; 15] = [
         words: &["Environment"],
         second_look: SecondLook::Project,
         means: "somebody deleted it: nothing is left to stop",
+    },
+    Row {
+        thing: Thing::Issue,
+        words: &["Issue"],
+        second_look: SecondLook::Project,
+        means: "somebody deleted it: another one is opened only for something else that drifts",
     },
     Row {
         thing: Thing::Webhook,

@@ -215,6 +215,12 @@ async fn runs_get_the_variables_that_are_for_them() {
         assert_eq!(names(&answer), ["ALL=shown", "SECRET=hush"]);
     }
 
+    // What was deployed with them is looked at with them.
+    let look = world.run("r5", RunType::Proposed).await;
+    let look = world.edit(&look.id, |run| run.unpushed = Some(Unpushed::Drift)).await;
+    let answer: ClaimAnswer = world.claim(&look, "a").await.expect(200).json();
+    assert_eq!(names(&answer), ["ALL=shown", "SECRET=hush", "TRACKED=shown", "DEPLOY=hush"]);
+
     let fork = world.run("r4", RunType::Proposed).await;
     let fork = world.edit(&fork.id, |run| run.fork_of = Some(ProjectId(8))).await;
     let answer: ClaimAnswer = world.claim(&fork, "a").await.expect(200).json();

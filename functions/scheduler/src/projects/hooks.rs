@@ -199,7 +199,15 @@ impl Projects<'_> {
             }
         }
         let version = distinct(&(stack, self.deps.now().as_millisecond()));
-        self.deps.sender.send(StackMessage::StackDue { stack: stack.clone(), version }).await?;
+        let due = StackMessage::StackDue { stack: stack.clone(), version };
+        let timer = StackMessage::TimerDue { stack: stack.clone(), version };
+        self.deps.sender.send_all(vec![due, timer]).await?;
+        // One that is not asked for any more is closed.
+        let issue = FeedbackMessage::Issue { stack: stack.clone(), want: 0 };
+        let asks = own.as_ref().is_some_and(|stack| stack.settings.drift.issue);
+        if asks || self.deps.store.counters(&issue.target()).await?.want > 0 {
+            self.deps.raise(issue).await?;
+        }
         self.deps.raise(FeedbackMessage::Environment { stack: stack.clone(), want: 0 }).await
     }
 }

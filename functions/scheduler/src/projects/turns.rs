@@ -129,7 +129,8 @@ impl Projects<'_> {
         for refusal in refused {
             let Some(nudge) = FeedbackMessage::for_target(&refusal.target) else { continue };
             let project = match &nudge {
-                FeedbackMessage::Environment { stack, .. } => {
+                FeedbackMessage::Environment { stack, .. }
+                | FeedbackMessage::Issue { stack, .. } => {
                     let stack = self.deps.store.stack(stack).await?;
                     stack.and_then(|stack| stack.value.project())
                 }

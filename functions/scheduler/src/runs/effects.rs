@@ -73,7 +73,9 @@ impl Runs<'_> {
             Effect::Start => self.start(run, is_started).await,
             Effect::Dispatch => self.give_slots(stored, None).await,
             // It held neither the stack nor a module's tests: nothing goes on because of its end.
-            Effect::Advance if run.only_plans() && run.state.is_final() => Ok(()),
+            Effect::Advance if (run.only_plans() || run.is_drift()) && run.state.is_final() => {
+                Ok(())
+            }
             Effect::Advance => self.nudge_stack(&run.stack, stored).await,
             Effect::Feedback => self.tell_gitlab(run).await,
             Effect::EndRunner => self.end_runner(run).await,
@@ -220,10 +222,44 @@ impl Runs<'_> {
     }
 
     /// Raises what GitLab should show of the run: its commit's statuses, the notes of the merge
-    /// requests that are interested in it, and the stack's environment.
+    /// requests that are interested in it, the stack's environment, and the issue of its drift. What
+    /// it made old is told too.
     async fn tell_gitlab(&self, run: &Run) -> Result<(), Failure> {
-        // What was uploaded is no commit's: GitLab shows nothing of it.
-        let Some(project) = run.project().filter(|_| run.upload.is_none()) else { return Ok(()) };
+        let Some(project) = run.project() else { return Ok(()) };
+        if run.is_of_commit() {
+            self.tell_at_commit(project, run).await?;
+        }
+        self.tell_of_drift(run).await?;
+        if run.task().is_some() || !(run.applied || run.may_be_applied_in_part()) {
+            return Ok(());
+        }
+        let previews = self.previewed_before(run).await?;
+        for iid in &previews {
+            self.deps.raise(FeedbackMessage::Note { project, iid: *iid, want: 0 }).await?;
+        }
+        if run.run_type == RunType::Tracked && run.applied && !previews.is_empty() {
+            let (stack, run) = (run.stack.clone(), run.id.clone());
+            let replan = StackMessage::Replan { stack, run, after: None, round: 0 };
+            self.deps.sender.send(replan).await?;
+        }
+        Ok(())
+    }
+
+    /// What differs of a stack is known now, or is gone: its issue says so, where it asks for one.
+    async fn tell_of_drift(&self, run: &Run) -> Result<(), Failure> {
+        let is_apply = run.run_type == RunType::Tracked && run.applied && run.task().is_none();
+        if !run.state.is_final() || !(run.is_drift() || is_apply) {
+            return Ok(());
+        }
+        let stack = self.deps.store.stack(&run.stack).await?;
+        if stack.is_some_and(|stack| stack.value.settings.drift.issue) {
+            self.deps.raise(FeedbackMessage::Issue { stack: run.stack.clone(), want: 0 }).await?;
+        }
+        Ok(())
+    }
+
+    /// What is shown at the run's commit.
+    async fn tell_at_commit(&self, project: ProjectId, run: &Run) -> Result<(), Failure> {
         let wait = match run.state {
             // What lasts less is not shown.
             RunState::Preparing | RunState::Initializing | RunState::Planning
@@ -238,11 +274,6 @@ impl Runs<'_> {
         for iid in self.merge_requests_of(project, run).await? {
             let note = FeedbackMessage::Note { project, iid, want: 0 };
             self.raise_within(note, wait).await?;
-        }
-        if run.applied || run.may_be_applied_in_part() {
-            for iid in self.previewed_before(run).await? {
-                self.deps.raise(FeedbackMessage::Note { project, iid, want: 0 }).await?;
-            }
         }
         if run.run_type == RunType::Tracked && !run.module && has_deployment(run.state) {
             self.deps
@@ -302,7 +333,10 @@ impl Runs<'_> {
     }
 
     /// Merge requests whose previews are older than this apply: their notes say so.
-    async fn previewed_before(&self, run: &Run) -> Result<BTreeSet<MergeRequestIid>, Failure> {
+    pub(crate) async fn previewed_before(
+        &self,
+        run: &Run,
+    ) -> Result<BTreeSet<MergeRequestIid>, Failure> {
         let partition = keys::stack_partition(&run.stack);
         let recent =
             self.deps.store.query::<RunEntry>(&partition, "run#", None, true, RECENT_RUNS).await?;

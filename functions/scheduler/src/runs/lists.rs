@@ -45,6 +45,7 @@ pub(super) fn list_writes(
                     attempt: after.attempt,
                     since: Some(now),
                     pool: after.pool.clone(),
+                    drift: after.is_drift(),
                 };
                 Write::put(key, Expect::Any, &line)?
             }
@@ -56,6 +57,7 @@ pub(super) fn list_writes(
                     taken: true,
                     started: if is_started { after.attempt } else { 0 },
                     at: now,
+                    drift: after.is_drift(),
                 };
                 Write::put(key, Expect::Any, &room)?
             }

@@ -3,13 +3,13 @@
 use super::{Head, Loaded, Runs, lists::list_writes};
 use gantry_domain::{
     run::{Effect, Position, Run, RunState, RunType, recheck::recheck_at},
-    stack::Timeouts,
+    stack::{StackHead, Timeouts},
 };
 use gantry_queue::Failure;
 use gantry_setup::metrics;
 use gantry_store::{
     Expect, Outcome, StoreError, Stored, Write, keys,
-    scheduler::{BlockedStack, FailedStack, ListedRun, RunEntry},
+    scheduler::{BlockedStack, DriftedStack, FailedStack, ListedRun, RunEntry},
 };
 use jiff::Timestamp;
 use std::time::Duration;
@@ -119,7 +119,7 @@ impl Runs<'_> {
         let due = recheck_at(&run, &Timeouts::default(), None, now);
         let mut writes = vec![made.due(due), Write::put(in_stack, Expect::Any, &entry)?];
         writes.push(listed(&run)?);
-        if let Some(project) = run.project().filter(|_| run.upload.is_none()) {
+        if let Some(project) = run.project().filter(|_| run.is_of_commit()) {
             let in_commit = keys::commit_run(project, &run.commit, &run.id);
             writes.push(Write::put(in_commit, Expect::Any, &entry)?);
         }
@@ -158,7 +158,23 @@ fn head_writes(
         let blocked = BlockedStack { stack: run.stack.clone() };
         writes.push(Write::put(keys::blocked(&run.stack), Expect::Any, &blocked)?);
     }
+    match (differs(&head.value), differs(&after)) {
+        (false, true) => {
+            let drifted = DriftedStack { stack: run.stack.clone() };
+            writes.push(Write::put(keys::drifted(&run.stack), Expect::Any, &drifted)?);
+        }
+        (true, false) => {
+            let key = keys::drifted(&run.stack);
+            writes.push(Write::Delete { key, expect: Expect::Any });
+        }
+        _ => {}
+    }
     Ok(writes)
+}
+
+/// Something of the stack is known to differ from what was applied.
+fn differs(head: &StackHead) -> bool {
+    head.drift.as_ref().is_some_and(|drift| drift.found > 0)
 }
 
 /// The run's entry in the list of all.
@@ -171,12 +187,13 @@ fn listed(run: &Run) -> Result<Write, StoreError> {
 fn end_writes(run: &Run) -> Result<Vec<Write>, StoreError> {
     let mut writes = vec![listed(run)?];
     let key = keys::failed(&run.stack);
-    match (run.run_type, run.state) {
-        (RunType::Tracked, RunState::Failed) => {
+    match run.state {
+        _ if !run.applies_code() => {}
+        RunState::Failed => {
             let failed = FailedStack { stack: run.stack.clone(), run: run.id.clone() };
             writes.push(Write::put(key, Expect::Any, &failed)?);
         }
-        (RunType::Tracked, RunState::Finished) => {
+        RunState::Finished => {
             writes.push(Write::Delete { key, expect: Expect::Any });
         }
         _ => {}

@@ -1,5 +1,7 @@
 //! What people ask for. Each command stores how it ended, in the same transaction as what it did.
 
+mod unpushed;
+
 use super::Stacks;
 use crate::{
     deps::HISTORY_KEPT,
@@ -8,9 +10,10 @@ use crate::{
 };
 use gantry_domain::{
     CommitLine, CommitSha, EventId, RunId, StackId,
+    approval::Person,
     run::{
-        Effect, Ending, Interest, NewRun, Phase, Position, Run, RunEvent, RunState, RunType,
-        Trigger, Uploaded,
+        Effect, Ending, Interest, NewRun, Phase, PlanOptions, Position, Run, RunEvent, RunState,
+        RunType, Trigger, Uploaded,
     },
     stack::Stack,
     text::counted,
@@ -23,12 +26,15 @@ use gantry_store::{
     scheduler::{CommandOutcome, RunEntry, TrackedBranch, VersionRecord, Yanked},
 };
 use semver::Version;
+use std::collections::BTreeSet;
 
-/// One command of one person.
+/// One command of one person, or of a key.
 struct Order<'a> {
     stack: &'a StackId,
     request: &'a EventId,
     actor: &'a str,
+    /// None where a key asks that is nobody's.
+    person: Option<&'a Person>,
 }
 
 /// What somebody asks a stack to run.
@@ -37,6 +43,15 @@ struct Asked {
     commit: Option<CommitSha>,
     branch: Option<String>,
     version: Option<Version>,
+    options: PlanOptions,
+}
+
+/// What a run has that is started by hand, besides what its trigger says.
+#[derive(Default)]
+struct Besides {
+    interests: BTreeSet<Interest>,
+    upload: Option<Uploaded>,
+    options: PlanOptions,
 }
 
 /// A commit that somebody asked to run, with the branch that has it.
@@ -52,13 +67,14 @@ impl Stacks<'_> {
         stack: &StackId,
         request: &EventId,
         actor: &str,
+        person: Option<&Person>,
         command: Command,
     ) -> Result<(), Failure> {
         let key = keys::command(stack, request);
         if self.deps.store.get::<CommandOutcome>(&key).await?.is_some() {
             return Ok(());
         }
-        let order = Order { stack, request, actor };
+        let order = Order { stack, request, actor, person };
         match command {
             Command::Confirm { run, comment } => self.confirm(&order, &run, comment).await,
             Command::Discard { run, comment } => self.discard(&order, &run, comment).await,
@@ -66,18 +82,21 @@ impl Stacks<'_> {
             Command::Retry { run, force } => self.retry(&order, &run, force).await,
             Command::CatchUp => self.catch_up(&order).await,
             Command::Unblock { reason } => self.unblock(&order, &reason).await,
-            Command::Trigger { run_type, commit, branch } => {
-                let asked = Asked { run_type, commit, branch, version: None };
-                self.trigger_by_hand(&order, asked).await
+            Command::Trigger { run_type, commit, branch, options } => {
+                let asked = Asked { run_type, commit, branch, version: None, options };
+                Box::pin(self.trigger_by_hand(&order, asked)).await
             }
+            Command::LookForDrift => Box::pin(self.look_for_drift(&order)).await,
+            Command::Task { command } => Box::pin(self.start_task(&order, command)).await,
             Command::Preview { digest, commit } => {
                 self.preview_upload(&order, digest, commit).await
             }
             Command::Yank { version, note } => self.yank(&order, &version, note).await,
             Command::MakeVersion { version, commit } => {
                 let (run_type, version) = (RunType::Tracked, Some(version));
-                let asked = Asked { run_type, commit, branch: None, version };
-                self.trigger_by_hand(&order, asked).await
+                let options = PlanOptions::default();
+                let asked = Asked { run_type, commit, branch: None, version, options };
+                Box::pin(self.trigger_by_hand(&order, asked)).await
             }
         }
     }
@@ -241,6 +260,12 @@ impl Stacks<'_> {
             let why = "A single test cannot be retried. Retry the module's run that it belongs to.";
             return self.refuse(order, why, Some(&old.id)).await;
         }
+        if let Some(why) = unpushed::not_retried(old) {
+            return self.refuse(order, why, Some(&old.id)).await;
+        }
+        if old.is_drift() {
+            return Box::pin(self.look_for_drift(order)).await;
+        }
         if old.upload.is_some() {
             let why = "Uploaded code cannot be planned again from here. Upload the folder again.";
             return self.refuse(order, why, Some(&old.id)).await;
@@ -275,12 +300,17 @@ impl Stacks<'_> {
             asked_at: None,
             version: old.version.clone(),
         };
-        let interests = old.interests.clone();
-        self.start_by_hand(order, &stack, trigger, interests, None).await
+        let (interests, options) = (old.interests.clone(), old.options.clone());
+        let besides = Besides { interests, options, ..Besides::default() };
+        self.start_by_hand(order, &stack, trigger, besides).await
     }
 
     async fn trigger_by_hand(&self, order: &Order<'_>, asked: Asked) -> Result<(), Failure> {
         let Some(stack) = self.accepts_commands(order).await? else { return Ok(()) };
+        if stack.module.is_some() && !asked.options.is_usual() {
+            let why = "A module is tested as its configuration says: it has no such options";
+            return self.refuse(order, why, None).await;
+        }
         let ByHand { commit, commit_line, branch } = match self.commit_by_hand(&stack, &asked).await
         {
             Ok(Ok(found)) => found,
@@ -315,7 +345,8 @@ impl Stacks<'_> {
             asked_at: None,
             version: asked.version,
         };
-        self.start_by_hand(order, &stack, trigger, Default::default(), None).await
+        let besides = Besides { options: asked.options, ..Besides::default() };
+        self.start_by_hand(order, &stack, trigger, besides).await
     }
 
     /// A preview of what somebody uploaded: never applied, and of no commit's runs.
@@ -359,7 +390,8 @@ impl Stacks<'_> {
             version: None,
         };
         let upload = Uploaded { digest, by: order.actor.to_owned() };
-        self.start_by_hand(order, &stack, trigger, Default::default(), Some(upload)).await
+        let besides = Besides { upload: Some(upload), ..Besides::default() };
+        self.start_by_hand(order, &stack, trigger, besides).await
     }
 
     /// The commit to run, or why it cannot be run: a deploy is of the tracked branch, a preview of
@@ -415,9 +447,9 @@ impl Stacks<'_> {
         order: &Order<'_>,
         stack: &Stack,
         trigger: Trigger,
-        interests: std::collections::BTreeSet<Interest>,
-        upload: Option<Uploaded>,
+        besides: Besides,
     ) -> Result<(), Failure> {
+        let Besides { interests, upload, options } = besides;
         let head = self.runs.head(&stack.id).await?;
         let position = match trigger.run_type {
             RunType::Proposed if head.value.applying => Position::Waiting,
@@ -434,8 +466,9 @@ impl Stacks<'_> {
             Position::Waiting => "Waiting for the stack's apply to end".to_owned(),
             _ => "Queued".to_owned(),
         };
+        let run = run.meant_for(None, options);
         let said = self.outcome(order, true, message, Some(&run.id))?;
-        written(self.runs.create(head, run, vec![said]).await?, &stack.slug)
+        written(Box::pin(self.runs.create(head, run, vec![said])).await?, &stack.slug)
     }
 
     /// What somebody is told whose run comes after others of the stack.

@@ -179,9 +179,10 @@ impl Stacks<'_> {
 }
 
 /// Items of several kinds, by their keys.
-type Found = BTreeMap<Key, Stored<Value>>;
+pub(super) type Found = BTreeMap<Key, Stored<Value>>;
 
-fn taken<T: DeserializeOwned>(
+/// One of them.
+pub(super) fn taken<T: DeserializeOwned>(
     found: &mut Found,
     key: &Key,
 ) -> Result<Option<Stored<T>>, StoreError> {

@@ -34,18 +34,23 @@ use tempfile::TempDir;
 const DUE: usize = 2400;
 const MINUTE: Duration = Duration::from_secs(60);
 
-struct World {
+/// A scheduler, with its table and what it sends.
+pub(crate) struct World {
     table: LocalTable,
-    store: Store,
-    queue: Arc<Queue>,
-    clock: Clock,
+    pub(crate) store: Store,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) clock: Clock,
     hand: ClockHand,
-    scheduler: Scheduler,
+    pub(crate) scheduler: Scheduler,
     _folder: TempDir,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
+        Self::with(Limits::default()).await
+    }
+
+    pub(crate) async fn with(limits: Limits) -> Self {
         let table = LocalTable::in_memory().unwrap();
         let client = aws_sdk_dynamodb::Client::new(&table.config());
         let store = Store::new(client, "gantry".to_owned());
@@ -66,7 +71,7 @@ impl World {
             gitlab: Arc::new(Connection::new(store.clone(), secrets, now)),
             signer: Signer::new(&random_secret()),
             clock: clock.clone(),
-            limits: Limits::default(),
+            limits,
             roles: None,
             runner_api: RunnerApi::at("http://127.0.0.1:1").unwrap(),
             starter: None,
@@ -75,19 +80,12 @@ impl World {
     }
 
     /// A minute later a sweep, whose time is over after so many messages. What it sent.
-    async fn sweep(&self, messages: usize) -> Vec<Message> {
+    pub(crate) async fn sweep(&self, messages: usize) -> Vec<Message> {
         self.hand.advance(MINUTE);
         *self.queue.takes.lock().unwrap() = messages;
         // Several messages may have met the end of the sweep before.
         let _of_before = self.queue.is_over.notified().now_or_never();
-        let context = Context {
-            queue: QueueName::Events,
-            message_id: "m".to_owned(),
-            receive_count: 1,
-            hops: 0,
-            sent_at: None,
-            deadline: tokio::time::Instant::now() + MINUTE,
-        };
+        let context = context();
         let sweep = SlotsMessage::Sweep { cause: "test".to_owned() };
         tokio::select! {
             () = self.queue.is_over.notified() => {}
@@ -96,7 +94,7 @@ impl World {
         self.queue.take_sent()
     }
 
-    async fn write(&self, write: Write) {
+    pub(crate) async fn write(&self, write: Write) {
         assert_eq!(self.store.write(vec![write]).await.unwrap(), Outcome::Written);
     }
 
@@ -129,6 +127,18 @@ impl World {
         let counters = self.store.counters(target).await.unwrap();
         let published = self.store.published(target, counters.want, self.clock.now()).await;
         assert_eq!(published.unwrap(), Published::UpToDate);
+    }
+}
+
+/// What a message comes with.
+pub(crate) fn context() -> Context {
+    Context {
+        queue: QueueName::Events,
+        message_id: "m".to_owned(),
+        receive_count: 1,
+        hops: 0,
+        sent_at: None,
+        deadline: tokio::time::Instant::now() + MINUTE,
     }
 }
 

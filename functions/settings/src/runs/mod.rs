@@ -337,6 +337,10 @@ fn waits_until_unblocked(run: &Run, blocking: &Run) -> Waits {
 
 /// GitLab's own words where it refused what the run should show there.
 pub(crate) async fn refused_by_gitlab(app: &App, run: &Run) -> Answer<Vec<String>> {
+    if run.is_drift() {
+        let issue = FeedbackMessage::Issue { stack: run.stack.clone(), want: 0 };
+        return Ok(app.store.refusals(&issue.target()).await?);
+    }
     let Some(project) = run.project().filter(|_| run.is_of_commit()) else {
         return Ok(Vec::new());
     };

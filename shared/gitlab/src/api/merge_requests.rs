@@ -51,6 +51,7 @@ pub struct MergeRequest {
     prepared_at: Option<String>,
     merge_status: Option<String>,
     detailed_merge_status: Option<String>,
+    has_conflicts: Option<bool>,
     /// When it last changed.
     #[serde(default, deserialize_with = "crate::reading::time")]
     pub updated_at: Option<Timestamp>,
@@ -103,6 +104,34 @@ impl MergeRequest {
     pub fn is_prepared(&self) -> bool {
         let status = self.detailed_merge_status.as_deref().or(self.merge_status.as_deref());
         self.sha.is_some() && (self.prepared_at.is_some() || status != Some("preparing"))
+    }
+
+    /// Whether it could be merged, once all that people and pipelines have to say about it is said:
+    /// it is open and no draft, and its branches fit together. None while GitLab works that out, which
+    /// it begins when it is asked.
+    pub fn could_be_merged(&self) -> Option<bool> {
+        if !self.is_open() || self.is_draft() {
+            return Some(false);
+        }
+        let status = self.detailed_merge_status.as_deref().or(self.merge_status.as_deref());
+        match status {
+            Some(
+                "conflict"
+                | "broken_status"
+                | "need_rebase"
+                | "commits_status"
+                | "draft_status"
+                | "not_open"
+                | "merge_request_blocked"
+                | "blocked_status"
+                | "cannot_be_merged",
+            ) => Some(false),
+            Some("checking" | "unchecked" | "preparing" | "cannot_be_merged_recheck") | None => {
+                None
+            }
+            // Anything else is what people or pipelines still have to say.
+            Some(_) => Some(self.has_conflicts != Some(true)),
+        }
     }
 
     /// True when the source branch is in another project: untrusted code. A deleted source counts.

@@ -3,6 +3,7 @@
 mod answers;
 mod client;
 mod connecting;
+mod issues;
 mod people;
 mod server;
 mod webhooks;

@@ -35,6 +35,13 @@ pub enum FeedbackMessage {
         /// The record's counter when this was sent.
         want: u64,
     },
+    /// Bring the issue of a stack's drift up to date.
+    Issue {
+        /// The stack.
+        stack: StackId,
+        /// The record's counter when this was sent.
+        want: u64,
+    },
 }
 
 impl FeedbackMessage {
@@ -44,6 +51,7 @@ impl FeedbackMessage {
             Self::Status { project, commit, .. } => format!("status:{project}:{commit}"),
             Self::Note { project, iid, .. } => format!("note:{project}:{iid}"),
             Self::Environment { stack, .. } => format!("env:{stack}"),
+            Self::Issue { stack, .. } => format!("issue:{stack}"),
         }
     }
 
@@ -61,6 +69,7 @@ impl FeedbackMessage {
                 want: 0,
             }),
             ["env", stack] => Some(Self::Environment { stack: stack.parse().ok()?, want: 0 }),
+            ["issue", stack] => Some(Self::Issue { stack: stack.parse().ok()?, want: 0 }),
             _ => None,
         }
     }
@@ -68,16 +77,20 @@ impl FeedbackMessage {
     /// The number of the counter that made it necessary; none where GitLab is to be looked at whatever
     /// was shown.
     pub fn number(&self) -> Option<i64> {
-        let (Self::Status { want, .. } | Self::Note { want, .. } | Self::Environment { want, .. }) =
-            self;
+        let (Self::Status { want, .. }
+        | Self::Note { want, .. }
+        | Self::Environment { want, .. }
+        | Self::Issue { want, .. }) = self;
         i64::try_from(*want).ok().filter(|want| *want > 0)
     }
 
     /// The same with the number of the counter that made it necessary.
     #[must_use]
     pub fn numbered(mut self, number: i64) -> Self {
-        let (Self::Status { want, .. } | Self::Note { want, .. } | Self::Environment { want, .. }) =
-            &mut self;
+        let (Self::Status { want, .. }
+        | Self::Note { want, .. }
+        | Self::Environment { want, .. }
+        | Self::Issue { want, .. }) = &mut self;
         *want = number.unsigned_abs();
         self
     }
@@ -101,6 +114,7 @@ impl Routing for FeedbackMessage {
             Self::Status { project, commit, want } => format!("status.{project}.{commit}.{want}"),
             Self::Note { project, iid, want } => format!("note.{project}.{iid}.{want}"),
             Self::Environment { stack, want } => format!("env.{stack}.{want}"),
+            Self::Issue { stack, want } => format!("issue.{stack}.{want}"),
         }
     }
 
@@ -111,7 +125,9 @@ impl Routing for FeedbackMessage {
                 MessageIds { project: Some(*project), commit: Some(commit), ..none }
             }
             Self::Note { project, .. } => MessageIds { project: Some(*project), ..none },
-            Self::Environment { stack, .. } => MessageIds { stack: Some(stack), ..none },
+            Self::Environment { stack, .. } | Self::Issue { stack, .. } => {
+                MessageIds { stack: Some(stack), ..none }
+            }
         }
     }
 }
@@ -123,7 +139,8 @@ mod tests {
     #[test]
     fn a_target_names_its_message() {
         let commit = "0123456789abcdef0123456789abcdef01234567";
-        for target in [format!("status:7:{commit}"), "note:7:12".into(), "env:network".into()] {
+        let of_stack = ["note:7:12", "env:network", "issue:network"].map(str::to_owned);
+        for target in of_stack.into_iter().chain([format!("status:7:{commit}")]) {
             let message = FeedbackMessage::for_target(&target).unwrap().numbered(3);
             assert_eq!(message.target(), target);
             assert!(message.occasion().ends_with(".3"));

@@ -3,7 +3,7 @@
 use super::{Command, MessageIds, NotStarted, Routing, json};
 use crate::QueueName;
 use gantry_domain::{
-    CommitSha, EventId, RunId, StackId,
+    CommitSha, EventId, MergeRequestIid, RunId, StackId,
     approval::Person,
     ids::short_digest,
     module::Packed,
@@ -130,6 +130,33 @@ pub enum StackMessage {
         /// The record's version that was due.
         version: u64,
     },
+    /// A time of a stack's own may have come, or its settings ask for others.
+    TimerDue {
+        /// The stack.
+        stack: StackId,
+        /// Tells this nudge apart.
+        version: u64,
+    },
+    /// A deploy was applied: plans of open merge requests that are older are made again, a few with
+    /// each message.
+    Replan {
+        /// The stack.
+        stack: StackId,
+        /// The deploy.
+        run: RunId,
+        /// The last merge request that was looked at; none at first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<MergeRequestIid>,
+        /// How often all of them were looked at before, because GitLab could not say of each whether
+        /// it can be merged.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        round: u32,
+    },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl StackMessage {
@@ -144,7 +171,9 @@ impl StackMessage {
             | Self::NotStarted { stack, .. }
             | Self::Fetched { stack, .. }
             | Self::Packaged { stack, .. }
-            | Self::StackDue { stack, .. } => stack,
+            | Self::StackDue { stack, .. }
+            | Self::TimerDue { stack, .. }
+            | Self::Replan { stack, .. } => stack,
         }
     }
 }
@@ -189,6 +218,11 @@ impl Routing for StackMessage {
             Self::Fetched { run, cause, .. } => format!("fetched.{run}.{cause}"),
             Self::Packaged { run, .. } => format!("packaged.{run}"),
             Self::StackDue { stack, version } => format!("stack-due.{stack}.{version}"),
+            Self::TimerDue { stack, version } => format!("timer-due.{stack}.{version}"),
+            Self::Replan { run, after, round, .. } => {
+                let after = after.map(|iid| iid.to_string()).unwrap_or_default();
+                format!("replan.{run}.{after}.{round}")
+            }
         }
     }
 
@@ -207,8 +241,9 @@ impl Routing for StackMessage {
             | Self::RunDue { run, .. }
             | Self::NotStarted { run, .. }
             | Self::Fetched { run, .. }
-            | Self::Packaged { run, .. } => MessageIds { run: Some(run), ..of_stack },
-            Self::StackDue { .. } => of_stack,
+            | Self::Packaged { run, .. }
+            | Self::Replan { run, .. } => MessageIds { run: Some(run), ..of_stack },
+            Self::StackDue { .. } | Self::TimerDue { .. } => of_stack,
         }
     }
 }
