@@ -209,11 +209,13 @@ on_each_tool! {
     /// What cannot go together the tool itself says.
     async fn arguments_that_exclude_each_other_fail_with_the_tools_words(tool) {
         let code = "resource \"terraform_data\" \"a\" {}\n";
-        let mut w = World::on(tool, &[("infra/main.tf", code)]).await;
-        w.claim.options = options(json!({ "mode": "destroy", "replace": ["terraform_data.a"] }));
-        let end = w.run().await;
-        assert!(matches!(end, ReportKind::Failed { in_terraform: true, .. }), "{end:?}");
-        assert!(w.api.data().plan.is_none());
+        for mode in ["destroy", "refresh_only"] {
+            let mut w = World::on(tool, &[("infra/main.tf", code)]).await;
+            w.claim.options = options(json!({ "mode": mode, "replace": ["terraform_data.a"] }));
+            let end = w.run().await;
+            assert!(matches!(end, ReportKind::Failed { in_terraform: true, .. }), "{end:?}");
+            assert!(w.api.data().plan.is_none());
+        }
     }
 
     /// An address with quotes and blanks is one argument.

@@ -42,7 +42,7 @@ fn current(w: &World) -> Vec<String> {
 
 on_each_tool! {
     async fn a_task_is_executed_after_init_with_the_stacks_variables(tool) {
-        let command = format!("{0} state list; {0} state show terraform_data.two; \
+        let command = format!("{0} state list; {0} state show terraform_data.two; {0} state pull; \
             echo \"$SHOWN $HUSH in ${{PWD##*/}}\"", tool.command());
         let mut w = task(tool, &command).await;
         w.variable("SHOWN", "shown", false);
@@ -68,7 +68,7 @@ on_each_tool! {
         let log = w.api.log();
         for said in [
             "\na hook before init\n", "\na hook after init\n", "\nterraform_data.one\n",
-            "\nshown (secret) in infra\n",
+            "\nshown (secret) in infra\n", "state output hidden",
         ] {
             assert!(log.contains(said), "{said} is not in {log}");
         }
