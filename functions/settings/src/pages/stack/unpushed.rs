@@ -3,7 +3,7 @@
 use super::Moment;
 use crate::{app::App, refusal::Answer, stacks};
 use gantry_domain::{
-    drift::DriftSchedule,
+    schedule::Schedule,
     stack::{Scheduled, Stack, StackHead},
     text::{clean_line, counted},
     timer::Timed,
@@ -49,9 +49,10 @@ pub(super) struct Unpushed {
 
 impl Unpushed {
     pub(super) async fn of(app: &App, stack: &Stack, head: &StackHead) -> Answer<Self> {
-        let timer = stacks::timer(app, stack).await?;
+        let (looks, timer) = stacks::times_of(app, stack).await?;
         let (timer, now) = (timer.as_ref(), app.clock.now());
-        let drift = DriftBox::of(stack, head, timer.and_then(|timer| timer.drift.as_ref()), now);
+        let timed = timer.and_then(|timer| timer.drift.as_ref());
+        let drift = DriftBox::of(head, looks.as_ref(), timed, now);
         let schedule = |of: &Scheduled| {
             let timed = timer.and_then(|timer| timer.schedules.get(&of.name));
             ScheduleRow::of(of, timed, now)
@@ -63,17 +64,19 @@ impl Unpushed {
 
 impl DriftBox {
     /// None where there is nothing to compare with, and nothing that would be looked at.
-    fn of(stack: &Stack, head: &StackHead, timed: Option<&Timed>, now: Timestamp) -> Option<Self> {
+    fn of(
+        head: &StackHead,
+        looks: Option<&Schedule>,
+        timed: Option<&Timed>,
+        now: Timestamp,
+    ) -> Option<Self> {
         let known = head.drift.as_ref();
         let commit = head.last_applied.as_ref().map(|applied| applied.commit.to_string());
         if known.is_none() && timed.is_none() && commit.is_none() {
             return None;
         }
-        let when = match (&stack.settings.drift.schedule, timed) {
-            (DriftSchedule::Never, _) | (_, None) => "Not looked at by itself".to_owned(),
-            (DriftSchedule::Own(schedule), _) => schedule.describe(),
-            (DriftSchedule::Installation, Some(timed)) => timed.of.describe(),
-        };
+        let when = looks.map(Schedule::describe);
+        let when = when.unwrap_or_else(|| "Not looked at by itself".to_owned());
         let at = |at: Timestamp| Moment::at(at, now);
         // A failed look that is the only one has found nothing out.
         let looked = known.filter(|drift| drift.failed.as_ref() != Some(&drift.run));
