@@ -4,7 +4,7 @@ use super::{
     changed_meanwhile, check, etag, form,
     form::{Kind, Wanted},
     place::{self, Place, Seen},
-    tell, timer, variables, view, webhook,
+    tell, times_of, variables, view, webhook,
 };
 use crate::{
     app::App,
@@ -128,7 +128,7 @@ pub(crate) async fn make(
         }
         Seen::Repository(_) => (None, None),
     };
-    let timer = timer(app, &stack).await?;
+    let (_, timer) = times_of(app, &stack).await?;
     let stored = Stored { key: keys::stack_config(&stack.id), version, value: stack };
     let head = StackHead::default();
     let stack = view::of(stored, head, false, None, integration, timer.as_ref());

@@ -7,7 +7,7 @@ use super::{
     form::{Kind, ProjectRef, Wanted},
     head, nothing_unfinished,
     place::{self, Place, Seen},
-    tell, timer, tracked_branch, variables, view, webhook,
+    tell, times_of, tracked_branch, variables, view, webhook,
 };
 use crate::{
     access::Caller,
@@ -133,7 +133,7 @@ pub(crate) async fn change(
     let head = head(app, &after.id).await?.map(|head| head.value).unwrap_or_default();
     let missing = tracked_branch(app, &after).await?.is_some_and(|known| known.missing);
     let failed = failed(app, &after.id).await?;
-    let timer = timer(app, &after).await?;
+    let (_, timer) = times_of(app, &after).await?;
     let stored = Stored { key: before.key, version, value: after };
     let stack = view::of(stored, head, missing, failed, integration.as_ref(), timer.as_ref());
     Ok((Checked { stack, findings, note }, version, changed))

@@ -33,7 +33,7 @@ pub(crate) use list::{ListQuery, Row, StackList, find_page, list, none_is_there}
 pub(crate) use origins::StateWriter;
 pub(crate) use place::{all_projects, head_of, projects};
 pub(crate) use remove::{Deleted, Keep, RemoveQuery, delete, holds, remove};
-pub(crate) use times::timer;
+pub(crate) use times::times_of;
 pub(crate) use unpushed::{command, schedule};
 pub(crate) use variables::OneOffs;
 pub(crate) use view::{StackView, blank, definition, is_there, of as view_of};
@@ -72,7 +72,7 @@ pub(crate) async fn show(
     let integration = app.store.integration().await?.map(|found| found.value);
     let missing = tracked_branch(&app, &stack.value).await?.is_some_and(|known| known.missing);
     let failed = failed(&app, &stack.value.id).await?;
-    let timer = timer(&app, &stack.value).await?;
+    let (_, timer) = times_of(&app, &stack.value).await?;
     let view = view::of(stack, head, missing, failed, integration.as_ref(), timer.as_ref());
     Ok(([(header::ETAG, tag)], Json(view)))
 }

@@ -4,8 +4,9 @@ use super::list::Row;
 use crate::{app::App, drift, refusal::Answer};
 use gantry_domain::{
     RunId, StackId,
+    schedule::Schedule,
     stack::Stack,
-    timer::{StackTimer, Timed, Times},
+    timer::{StackTimer, Timed, Times, Work},
 };
 use gantry_store::{Key, keys};
 use jiff::Timestamp;
@@ -39,14 +40,18 @@ impl ScheduleStatus {
     }
 }
 
-/// The times of a stack as the scheduler has them, or will as soon as it has seen the last change;
-/// none where it has none.
-pub(crate) async fn timer(app: &App, stack: &Stack) -> Answer<Option<StackTimer>> {
+/// When a stack is looked at for drift by itself, and its times as the scheduler has them, or will as
+/// soon as it has seen the last change; none where it has none.
+pub(crate) async fn times_of(
+    app: &App,
+    stack: &Stack,
+) -> Answer<(Option<Schedule>, Option<StackTimer>)> {
     let key = keys::stack_timer(&stack.id);
     let known = app.store.get::<StackTimer>(&key).await?.map(|known| known.value);
     let defaults = drift::defaults(app).await?;
     let times = Times::of(stack, defaults.schedule.as_ref());
-    Ok(times.timer(known.as_ref(), app.clock.now()))
+    let looks = times.schedule(&Work::Drift).cloned();
+    Ok((looks, times.timer(known.as_ref(), app.clock.now())))
 }
 
 /// The same of the stacks of a page.

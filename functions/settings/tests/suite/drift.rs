@@ -8,7 +8,6 @@ use crate::{
 use gantry_domain::{
     drift::Drift,
     run::{PlanMode, PlanOptions, RunState, RunType},
-    schedule::Schedule,
     stack::StackHead,
 };
 use gantry_queue::Command;
@@ -217,16 +216,14 @@ async fn a_stacks_page_says_what_differs_and_what_can_be_done() {
         failed: None,
     };
     applied(&w, &stack, with(drift.clone())).await;
-    let own = json!({ "cron": "30 6 * * *", "time_zone": "Europe/Berlin" });
-    let nightly = serde_json::to_value(Schedule::daily(3)).unwrap();
     let timer = json!({
         "stack": stack.id,
         "drift": {
-            "of": own, "next_at": "2026-11-24T06:00:00Z",
+            "of": "30 6 * * * Europe/Berlin", "next_at": "2026-11-24T06:00:00Z",
             "skipped": { "at": now, "why": "The stack is <blocked>" },
         },
         "schedules": {
-            "nightly": { "of": nightly, "next_at": "2026-11-25T03:00:00Z", "run": looked.id },
+            "nightly": { "of": "0 3 * * * UTC", "next_at": "2026-11-25T03:00:00Z", "run": looked.id },
         },
     });
     w.put(keys::stack_timer(&stack.id), &timer).await;

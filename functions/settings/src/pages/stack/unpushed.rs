@@ -3,7 +3,6 @@
 use super::Moment;
 use crate::{app::App, drift, refusal::Answer, stacks};
 use gantry_domain::{
-    drift::DriftSchedule,
     schedule::Schedule,
     stack::{Scheduled, Stack, StackHead},
     text::{clean_line, counted},
@@ -50,11 +49,10 @@ pub(super) struct Unpushed {
 
 impl Unpushed {
     pub(super) async fn of(app: &App, stack: &Stack, head: &StackHead) -> Answer<Self> {
-        let timer = stacks::timer(app, stack).await?;
+        let (looks, timer) = stacks::times_of(app, stack).await?;
         let (timer, now) = (timer.as_ref(), app.clock.now());
-        let times = timer.and_then(|timer| timer.drift.as_ref());
-        let installation = drift::defaults(app).await?.schedule;
-        let drift = DriftBox::of(stack, head, times, installation.as_ref(), now);
+        let timed = timer.and_then(|timer| timer.drift.as_ref());
+        let drift = DriftBox::of(head, looks.as_ref(), timed, now);
         let schedule = |of: &Scheduled| {
             let timed = timer.and_then(|timer| timer.schedules.get(&of.name));
             ScheduleRow::of(of, timed, now)
@@ -67,10 +65,9 @@ impl Unpushed {
 impl DriftBox {
     /// None where there is nothing to compare with, and nothing that would be looked at.
     fn of(
-        stack: &Stack,
         head: &StackHead,
+        looks: Option<&Schedule>,
         timed: Option<&Timed>,
-        installation: Option<&Schedule>,
         now: Timestamp,
     ) -> Option<Self> {
         let known = head.drift.as_ref();
@@ -78,12 +75,7 @@ impl DriftBox {
         if known.is_none() && timed.is_none() && commit.is_none() {
             return None;
         }
-        let schedule = match &stack.settings.drift.schedule {
-            DriftSchedule::Never => None,
-            DriftSchedule::Own(schedule) => Some(schedule),
-            DriftSchedule::Installation => installation,
-        };
-        let when = schedule.filter(|_| timed.is_some()).map(Schedule::describe);
+        let when = looks.map(Schedule::describe);
         let when = when.unwrap_or_else(|| "Not looked at by itself".to_owned());
         let at = |at: Timestamp| Moment::at(at, now);
         // A failed look that is the only one has found nothing out.
