@@ -1,7 +1,7 @@
 //! What a stack's page shows of work that nobody pushed: drift, and schedules.
 
 use super::Moment;
-use crate::{app::App, drift, refusal::Answer, stacks};
+use crate::{app::App, refusal::Answer, stacks};
 use gantry_domain::{
     schedule::Schedule,
     stack::{Scheduled, Stack, StackHead},
