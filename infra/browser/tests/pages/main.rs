@@ -3,9 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a story that cannot go on should stop where it is")]
 
+mod account;
+mod approvals;
 mod every_page;
 mod first_time;
 mod forms;
 mod notes;
+mod people;
+mod sign_in;
 mod support;
 mod without_scripts;

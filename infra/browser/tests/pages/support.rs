@@ -54,7 +54,7 @@ pub(crate) struct World {
     pub(crate) gitlab: FakeGitlab,
     pub(crate) project: ProjectId,
     pub(crate) you: Person,
-    bot: UserId,
+    pub(crate) bot: UserId,
     /// GitLab's token.
     pub(crate) token: String,
     pub(crate) host: Host,
@@ -323,6 +323,30 @@ impl Page {
         }
     }
 
+    /// Waits until the page no longer says something, without loading it again.
+    pub(crate) async fn wait_without(&self, words: &str) {
+        let began = Instant::now();
+        loop {
+            let text = self.text().await;
+            // Nothing is read of a page that is being loaded.
+            if !text.is_empty() && !text.contains(words) {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "{words:?} stays at {}", self.place().await);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Waits until the browser is at a place that begins so.
+    pub(crate) async fn wait_at(&self, place: &str) {
+        let began = Instant::now();
+        while !self.place().await.starts_with(place) {
+            let here = self.place().await;
+            assert!(began.elapsed() < PATIENCE, "at {here}, not at {place}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// Loads the page again and again until it says something.
     pub(crate) async fn reload_until(&self, words: &str) {
         let began = Instant::now();
@@ -364,6 +388,30 @@ impl Page {
 
     /// A picture of the whole page, to be looked at.
     pub(crate) async fn picture(&self, name: &str) {
+        self.stretch().await;
+        self.take_picture(name).await;
+    }
+
+    /// A picture of what is around something on a page that is longer than a picture.
+    pub(crate) async fn picture_at(&self, css: &str, name: &str) {
+        self.stretch().await;
+        self.find(css).await.scroll_into_view().await.unwrap();
+        self.take_picture(name).await;
+    }
+
+    /// Makes the window as high as the page.
+    async fn stretch(&self) {
+        let height = self.run("return document.documentElement.scrollHeight").await;
+        if !self.screen.narrow {
+            let height = height.as_u64().unwrap_or(850).clamp(500, 2400);
+            self.driver
+                .set_window_rect(0, 0, 1200, u32::try_from(height).unwrap() + 90)
+                .await
+                .unwrap();
+        }
+    }
+
+    async fn take_picture(&self, name: &str) {
         let Screen { dark, narrow, .. } = self.screen;
         let suffix = match (dark, narrow) {
             (false, false) => "",
@@ -373,14 +421,6 @@ impl Page {
         };
         let folder = gantry_terraform::runner().with_file_name("../pictures");
         std::fs::create_dir_all(&folder).unwrap();
-        let height = self.run("return document.documentElement.scrollHeight").await;
-        if !narrow {
-            let height = height.as_u64().unwrap_or(850).clamp(500, 2400);
-            self.driver
-                .set_window_rect(0, 0, 1200, u32::try_from(height).unwrap() + 90)
-                .await
-                .unwrap();
-        }
         let picture = self.driver.screenshot_as_png().await.unwrap();
         std::fs::write(folder.join(format!("{name}{suffix}.png")), picture).unwrap();
     }

@@ -1,7 +1,9 @@
 //! The demo: a GitLab of its own with sample projects, and the whole story on real Terraform or OpenTofu.
 
 mod api;
+mod browser;
 mod outside;
+mod people;
 mod projects;
 mod story;
 
@@ -203,7 +205,9 @@ fn afterwards(world: &World, host: &Host) -> String {
          \x20 git clone {clone} network && cd network\n\
          \x20 git switch -c wider && perl -pi -e 's/10.0/10.9/' network/main.tf\n\
          \x20 git commit -am 'Widen the network' && git push -u origin wider\n\
-         Open a merge request in GitLab, merge it, and confirm the deploy in Gantry.",
+         Open a merge request in GitLab, merge it, and confirm the deploy in Gantry.\n\
+         Sign in with GitLab to see what others see: choose there to be ada, who approves deploys of \
+         acme/platform, or you, a Maintainer.",
         access(host)
     )
 }

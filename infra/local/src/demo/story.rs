@@ -1,6 +1,6 @@
 //! The story, step by step: what is done, what was seen at GitLab, where to look.
 
-use super::{World, outside::Outside, projects, say};
+use super::{World, outside::Outside, people, projects, say};
 use anyhow::{Context as _, bail};
 use flate2::{Compression, write::GzEncoder};
 use gantry_fake_gitlab::{MergeRequestIid, MergeRequestSpec, Person, ProjectId, StatusView};
@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use std::time::{Duration, Instant};
 
 /// A step that takes longer than this failed.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Tells the story. True when everything that should be seen was seen.
@@ -45,7 +45,8 @@ async fn steps(world: &World) -> anyhow::Result<()> {
     let run = merge(world, &you, iid).await?;
     confirm(world, &run, "3 added, 0 changed, 0 destroyed").await?;
     second_change(world, &you).await?;
-    with_own_ci(world, &you).await?;
+    let more_nodes = with_own_ci(world, &you).await?;
+    people::tell(world, &you, more_nodes).await?;
     module(world, &you).await?;
     use_module(world, &you).await?;
     preview(world).await?;
@@ -406,7 +407,7 @@ async fn second_change(world: &World, you: &Person) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn with_own_ci(world: &World, you: &Person) -> anyhow::Result<()> {
+async fn with_own_ci(world: &World, you: &Person) -> anyhow::Result<MergeRequestIid> {
     create_stack(world, world.platform, "Platform", "", Value::Null).await?;
     world
         .step("A merge request in a project that has its own CI and requires pipelines to succeed");
@@ -453,10 +454,10 @@ async fn with_own_ci(world: &World, you: &Person) -> anyhow::Result<()> {
     ));
     let path = world.gitlab.project_path(world.platform);
     look(&format!("{}/{path}/-/merge_requests/{}", world.gitlab.base_url(), iid.0));
-    Ok(())
+    Ok(iid)
 }
 
-async fn tracked_run(world: &World, slug: &str, commit: &str) -> anyhow::Result<String> {
+pub(super) async fn tracked_run(world: &World, slug: &str, commit: &str) -> anyhow::Result<String> {
     let runs = world.api.get(&format!("/stacks/{slug}/runs")).await?;
     array(&runs, "/runs")
         .iter()
@@ -468,7 +469,7 @@ async fn tracked_run(world: &World, slug: &str, commit: &str) -> anyhow::Result<
         .with_context(|| format!("{slug} has no deploy of {commit}: {runs}"))
 }
 
-async fn succeeded(
+pub(super) async fn succeeded(
     world: &World,
     project: ProjectId,
     commit: &str,
@@ -487,7 +488,7 @@ async fn succeeded(
     })
 }
 
-async fn status(
+pub(super) async fn status(
     world: &World,
     project: ProjectId,
     commit: &str,
@@ -514,15 +515,15 @@ async fn wait<T>(what: &str, look: impl Fn() -> Option<T>) -> anyhow::Result<T> 
     }
 }
 
-fn seen(what: &str) {
+pub(super) fn seen(what: &str) {
     say(&format!("   seen: {what}"));
 }
 
-fn look(address: &str) {
+pub(super) fn look(address: &str) {
     say(&format!("   open: {address}"));
 }
 
-fn text(value: &Value, pointer: &str) -> String {
+pub(super) fn text(value: &Value, pointer: &str) -> String {
     match value.pointer(pointer) {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Null) | None => String::new(),
@@ -530,6 +531,6 @@ fn text(value: &Value, pointer: &str) -> String {
     }
 }
 
-fn array<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
+pub(super) fn array<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
     value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }

@@ -89,6 +89,15 @@ async fn its_steps_are_numbered_and_its_links_open() {
     assert!(said.contains("Everything showed up in GitLab."), "{said}");
     assert_eq!(steps, (1..=steps.len()).collect::<Vec<_>>(), "{said}");
     assert_eq!(links.len(), steps.len(), "{said}");
+    for part in [
+        "applied once approved and confirmed; it waits for 1 approval, by @ada\n",
+        "; 1 of 1 approval by @ada: \"Five are enough.\"\n",
+        ", confirmed by You @you\n",
+        "choose ada, press \"Authorize\", then \"Approve\"\n",
+        "choose you, press \"Authorize\", then \"Confirm and apply\"\n",
+    ] {
+        assert!(said.contains(part), "{part}\n{said}");
+    }
     gantry_setup::crypto::install();
     let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
     let http = http.timeout(PATIENCE).build().unwrap();
