@@ -32,11 +32,6 @@ fn asked(w: &World) -> Vec<(String, Option<Person>, Command)> {
     w.sent().into_iter().filter_map(asked).collect()
 }
 
-/// How each thing ended that was done.
-async fn outcomes(w: &World) -> Vec<String> {
-    w.activities().await.into_iter().map(|(_, _, outcome)| outcome).collect()
-}
-
 /// The run as the scheduler keeps it where rules ask for something.
 async fn with_rules(w: &World, run: &Run, state: VerdictState, message: &str) -> Run {
     let at = w.clock.now();
@@ -197,7 +192,7 @@ async fn only_an_admins_key_goes_past_the_rules_and_says_why() {
     let sent = asked(&w).remove(0);
     assert_eq!((sent.1, sent.2), (None, confirmed(Some("go"), Some("GitLab is down"))));
     let said = "requested. Rules overridden: GitLab is down. Comment: go";
-    assert!(outcomes(&w).await.iter().any(|outcome| outcome == said));
+    assert!(w.outcomes().await.iter().any(|outcome| outcome == said));
     // Nothing is no reason.
     w.post(&api, json!({ "override_reason": " \n" })).await.expect(202);
     assert_eq!(asked(&w).remove(0).2, confirmed(None, None));
@@ -333,7 +328,7 @@ async fn what_a_stack_asks_for_is_kept_and_taken_back() {
     assert_eq!((kept.levels.preview, kept.levels.deploy), (None, Some(Level::Owner)));
     // What was answered can be sent back.
     w.send("PUT", STACK, got).await.expect(200);
-    assert!(outcomes(&w).await.iter().any(|outcome| outcome == "changed nothing"));
+    assert!(w.outcomes().await.iter().any(|outcome| outcome == "changed nothing"));
 
     let wrong = json!({
         "approvals": { "required": 11, "from": ["@ada", "ops"] }, "levels": { "edit": "king" },
@@ -350,7 +345,7 @@ async fn what_a_stack_asks_for_is_kept_and_taken_back() {
     assert_eq!((&got["approvals"], &got["levels"]), (&Value::Null, &json!({})));
     assert_eq!(got["require_merge_request_approval"], false);
     let said = "changed approvals, levels, require_merge_request_approval";
-    assert!(outcomes(&w).await.iter().any(|outcome| outcome == said));
+    assert!(w.outcomes().await.iter().any(|outcome| outcome == said));
 
     // Elsewhere nobody has a role, and nothing has a merge request.
     let mut elsewhere = asks.clone();
@@ -396,7 +391,7 @@ async fn the_form_of_a_stack_has_what_it_asks_for() {
         assert!(page.contains(part), "{part}: {page}");
     }
     admin.send(edit, &saved.replace("version=1", "version=2")).await.expect(303);
-    assert!(outcomes(&w).await.iter().any(|outcome| outcome == "changed nothing"));
+    assert!(w.outcomes().await.iter().any(|outcome| outcome == "changed nothing"));
 
     let wrong = format!(
         "version=3&name=Network&{FORM}&approvals.required=two&approvals.from=@ada%0D%0Aada\

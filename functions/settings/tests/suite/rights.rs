@@ -18,11 +18,12 @@ use gantry_domain::{
     run::{Run, RunState, RunType},
     stack::Stack,
 };
-use gantry_queue::QueueName;
+use gantry_queue::{FeedbackMessage, QueueName};
 use gantry_settings::{ServedRoute, served};
 use gantry_store::{
     config::{SlugEntry, admin_key_digest},
     keys,
+    notifications::{Delivery, DeliveryState},
     scheduler::{Receipt, VersionRecord, VersionState},
 };
 use serde_json::{Value, json};
@@ -84,6 +85,9 @@ struct Things {
     /// The IDs of somebody else, and of a session of theirs.
     person: String,
     session: String,
+    /// Somebody who is notified, and a message to them.
+    target: String,
+    delivery: String,
 }
 
 /// A world with all who ask.
@@ -181,6 +185,8 @@ impl Everybody {
                 true => self.spare_session(number).await,
                 false => String::new(),
             },
+            target: target(w, &format!("ops-{number}")).await,
+            delivery: of.delivery.clone(),
             stack,
             module,
         }
@@ -256,11 +262,27 @@ async fn things(w: &World) -> Things {
         key: spare_key(w, 0).await,
         person: String::new(),
         session: String::new(),
+        target: target(w, "ops").await,
+        delivery: "failed.r-1".to_owned(),
         stack,
         module,
         deploy,
         preview,
     }
+}
+
+/// Somebody who is notified, of this name, to whom a message was sent.
+async fn target(w: &World, name: &str) -> String {
+    let body = json!({ "name": name, "kind": "webhook", "url": "https://hooks.example.com/x" });
+    w.post("/api/v1/notifications", body).await.expect(201);
+    let (to, now) = (name.parse().unwrap(), w.clock.now());
+    let delivery = Delivery::new("failed.r-1".parse().unwrap(), now);
+    let delivery = delivery.ended(DeliveryState::GivenUp, None);
+    let listed = keys::delivery(&to, now, &delivery.about);
+    w.put(listed, &delivery).await;
+    let nudge = FeedbackMessage::Notify { to, about: delivery.about.clone(), want: 0 };
+    w.put(keys::feedback_memory(&nudge.target()), &delivery).await;
+    name.to_owned()
 }
 
 async fn make_version(w: &World, module: &Stack, run: &RunId) {
@@ -340,6 +362,8 @@ fn address(path: &str, things: &Things, way: &Way) -> String {
         "id" if path.contains("/events/") => EVENT.to_owned(),
         "id" if path.contains("/keys/") => things.key.clone(),
         "id" if path.contains("/sessions/") => things.session.clone(),
+        "target" => things.target.clone(),
+        "delivery" => things.delivery.clone(),
         "name" if path.contains("/assets/") => "gantry.css".to_owned(),
         "namespace" => things.module.module.as_ref().unwrap().namespace.clone(),
         "name" => things.module.settings.name.clone(),

@@ -387,6 +387,11 @@ impl World {
         }
     }
 
+    /// How each thing ended that was done, in no order: the clock stands still.
+    pub(crate) async fn outcomes(&self) -> Vec<String> {
+        self.activities().await.into_iter().map(|(_, _, outcome)| outcome).collect()
+    }
+
     pub(crate) async fn activities(&self) -> Vec<(String, String, String)> {
         let list = self.get("/api/v1/activity").await.expect(200).body;
         let text = |value: &Value| value.as_str().unwrap().to_owned();

@@ -84,11 +84,10 @@ async fn what_is_unusual_about_a_run_goes_with_it_and_secrets_are_sealed() {
     let VariableValue::Sealed(sealed) = &token.value else { panic!("{message}") };
     let opened = Sealer::new(&"sealing".into()).open(&stack.id, "TF_VAR_token", sealed).unwrap();
     assert_eq!(opened.expose_secret(), "hush-hush");
-    assert_eq!(
-        w.activities().await[0].2,
-        "requested. Targets: module.network; Replaces: aws_instance.web[0]; Variables of this run: \
-         TF_VAR_size, TF_VAR_token (secret)"
-    );
+    let said = "requested. Targets: module.network; Replaces: aws_instance.web[0]; Variables of \
+                this run: TF_VAR_size, TF_VAR_token (secret)";
+    let outcomes = w.outcomes().await;
+    assert!(outcomes.contains(&said.to_owned()), "{outcomes:?}");
 }
 
 #[tokio::test]
@@ -146,8 +145,9 @@ async fn destroying_everything_asks_for_the_slug_and_for_more_than_a_deploy() {
     assert!(w.sent().iter().all(|sent| sent.kind() != "command"));
     w.post(RUNS, destroy).await.expect(202);
     assert_eq!(options(&w).mode, PlanMode::Destroy);
-    let last = w.activities().await.remove(0);
-    assert_eq!(last.2, "requested. Plan: destroys everything that the stack holds");
+    let said = "requested. Plan: destroys everything that the stack holds";
+    let outcomes = w.outcomes().await;
+    assert!(outcomes.contains(&said.to_owned()), "{outcomes:?}");
     // A preview of it changes nothing, and neither do a deploy's targets need more than a deploy.
     let preview = json!({ "type": "proposed", "mode": "destroy" });
     assert_eq!(post_as(&w, &deployer, RUNS, preview).await, 202);
@@ -176,8 +176,9 @@ async fn a_task_is_one_command_of_whoever_may_edit() {
     assert!(w.sent().is_empty());
     w.post(TASKS, list).await.expect(202);
     assert_eq!(asked(&w), Command::Task { command: "terraform state list".to_owned() });
-    let last = w.activities().await.remove(0);
-    assert_eq!(last.2, "requested. Command: terraform state list");
+    let said = "requested. Command: terraform state list";
+    let outcomes = w.outcomes().await;
+    assert!(outcomes.contains(&said.to_owned()), "{outcomes:?}");
     let blocked = Blocked {
         run: "r1".parse().unwrap(),
         reason: "result unknown".to_owned(),

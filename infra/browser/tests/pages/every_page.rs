@@ -68,7 +68,7 @@ pub(crate) const SCREENS: [Screen; 4] = [
 pub(crate) type Typed<'a> = &'a [(&'a str, &'a str)];
 
 /// Forms as they come back: what each is called, where it is, and what is typed there.
-const REFUSED: [(&str, &str, Typed<'_>); 7] = [
+const REFUSED: [(&str, &str, Typed<'_>); 8] = [
     (
         "stack-new-refused",
         "/stacks/new",
