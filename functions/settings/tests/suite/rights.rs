@@ -10,7 +10,7 @@ use crate::{
 use axum::http::Method;
 use bytes::Bytes;
 use gantry_domain::{
-    RunId,
+    RunId, TargetName,
     event::{EventRecord, EventSource},
     ids::short_digest,
     plan::{Change, Delta},
@@ -23,7 +23,7 @@ use gantry_settings::{ServedRoute, served};
 use gantry_store::{
     config::{SlugEntry, admin_key_digest},
     keys,
-    notifications::{Delivery, DeliveryState},
+    notifications::{Delivery, DeliveryState, NotificationTarget},
     scheduler::{Receipt, VersionRecord, VersionState},
 };
 use serde_json::{Value, json};
@@ -273,9 +273,20 @@ async fn things(w: &World) -> Things {
 
 /// Somebody who is notified, of this name, to whom a message was sent.
 async fn target(w: &World, name: &str) -> String {
-    let body = json!({ "name": name, "kind": "webhook", "url": "https://hooks.example.com/x" });
-    w.post("/api/v1/notifications", body).await.expect(201);
-    let (to, now) = (name.parse().unwrap(), w.clock.now());
+    let (to, now): (TargetName, _) = (name.parse().unwrap(), w.clock.now());
+    let first = "ops".parse().unwrap();
+    match w.store.notification_target(&first).await.unwrap() {
+        // More of them than can be made.
+        Some(found) => {
+            let copy = NotificationTarget { name: to.clone(), ..found.value };
+            w.put(keys::notification_target(&to), &copy).await;
+        }
+        None => {
+            let url = "https://hooks.example.com/x";
+            let body = json!({ "name": name, "kind": "webhook", "url": url });
+            w.post("/api/v1/notifications", body).await.expect(201);
+        }
+    }
     let delivery = Delivery::new("failed.r-1".parse().unwrap(), now);
     let delivery = delivery.ended(DeliveryState::GivenUp, None);
     let listed = keys::delivery(&to, now, &delivery.about);
