@@ -358,6 +358,7 @@ fn ways(route: &ServedRoute) -> Vec<Way> {
     }
     let fields = match route.path {
         "/modules/{slug}/yank" => vec![("version", VERSION)],
+        "/notifications/{target}/send" => vec![("delivery", "failed.r-1")],
         _ => Vec::new(),
     };
     vec![Way { fields, ..Way::default() }]
