@@ -81,7 +81,7 @@ pub(crate) async fn claim(
         runner = claim.runner, "a runner claimed a phase"
     );
     let source_url = source_address(&deps, &run).await?;
-    let autodeploy = run.applies_at_once() && run.run_type != RunType::Proposed;
+    let autodeploy = run.applies_at_once() && !claim.held && run.run_type != RunType::Proposed;
     let upload = run.upload.map(|upload| (upload.by, upload.digest));
     let (uploaded_by, upload_digest) = upload.unzip();
     Ok(Json(ClaimAnswer {
@@ -196,11 +196,13 @@ async fn take(
             deps.sender.send(StackMessage::RunDue { stack, run, version }).await?;
             return Err(Refusal::gone(&why));
         }
+        let now = deps.clock.now();
         let claim = Claim {
             phase: token.phase,
             runner: readable(&request.runner),
             nonce: request.nonce.clone(),
-            at: deps.clock.now(),
+            at: now,
+            held: run.value.is_taken_late(now),
         };
         let place = keys::claim(&token.run, token.attempt);
         let write = Write::put(place, Expect::Absent, &claim)?;
