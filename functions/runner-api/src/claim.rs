@@ -86,7 +86,7 @@ pub(crate) async fn claim(
         runner = claim.runner, "a runner claimed a phase"
     );
     let source_url = source_address(&deps, &run).await?;
-    let autodeploy = run.applies_at_once() && run.run_type != RunType::Proposed;
+    let autodeploy = run.applies_at_once() && !claim.held && run.run_type != RunType::Proposed;
     let task = run.task().map(str::to_owned);
     let tolerate = run.is_drift().then(|| stack.settings.drift.tolerate.clone());
     // The runner gets them opened, with the others.
@@ -213,11 +213,13 @@ async fn take(
             deps.sender.send(StackMessage::RunDue { stack, run, version }).await?;
             return Err(Refusal::gone(&why));
         }
+        let now = deps.clock.now();
         let claim = Claim {
             phase: token.phase,
             runner: readable(&request.runner),
             nonce: request.nonce.clone(),
-            at: deps.clock.now(),
+            at: now,
+            held: run.value.is_taken_late(now),
         };
         let place = keys::claim(&token.run, token.attempt);
         let write = Write::put(place, Expect::Absent, &claim)?;

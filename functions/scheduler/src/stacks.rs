@@ -1,6 +1,7 @@
 //! Stacks: what moves their runs. One message of a stack is handled at a time.
 
 mod approvals;
+mod brought_in;
 mod commands;
 mod decisions;
 mod due;

@@ -9,15 +9,21 @@ use crate::{
     runner::{Planned, Runners, answer, sha256},
     stops::{self, Stops},
 };
-use gantry_domain::{RunId, protocol::NextAnswer, stack::Tool};
+use gantry_domain::{
+    RunId,
+    protocol::{NextAnswer, Report, ReportKind},
+    run::Run,
+    stack::Tool,
+};
 use gantry_fake_gitlab::{
     Config, FakeGitlab, MergeRequestIid, MergeRequestSpec, Person, ProjectId, ProjectOptions,
     StatusView, UserId,
 };
 use gantry_local::System;
 use gantry_local_table::LocalTable;
-use gantry_queue::{Handler, NotStarted, QueueName, SlotsMessage};
+use gantry_queue::{Handler, NotStarted, QueueName, SlotsMessage, StackMessage};
 use gantry_setup::{Clock, aws, clock::ClockHand};
+use gantry_store::keys;
 use jiff::Timestamp;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
@@ -311,6 +317,18 @@ impl World {
     /// The runners of the stack die, and nobody tells.
     pub fn runners_die(&mut self, slug: &str) {
         self.runners.die(slug);
+    }
+
+    /// The message comes once more that a runner has the run.
+    pub async fn claim_is_told_again(&mut self, run: &str) {
+        self.take_over().await;
+        let run: RunId = run.parse().unwrap();
+        let known = self.system.store.get::<Run>(&keys::run(&run)).await.unwrap().unwrap().value;
+        let said = ReportKind::Claimed { runner: "local-1".to_owned(), tells_again: false };
+        let (stack, attempt, report) = (known.stack, known.attempt, Report::new(0, said));
+        let message = StackMessage::Report { stack, run, attempt, report };
+        self.system.sender.send(message).await.unwrap();
+        self.settle().await;
     }
 
     /// Runner-api answers nobody from now on, or again.

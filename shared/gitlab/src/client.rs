@@ -38,6 +38,9 @@ const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
 pub(crate) const PAGE: usize = 100;
 /// Pages of one list: GitLab ends offset paging at 50,000 items.
 const MOST_PAGES: usize = 500;
+/// The headers in which GitLab names the next page of a list, empty on the last, and the page itself.
+const NEXT_PAGE: &str = "x-next-page";
+const THIS_PAGE: &str = "x-page";
 /// The header in which GitLab names the file that it gives.
 const BLOB: &str = "x-gitlab-blob-id";
 /// An archive may take long, but each piece of it only as long as a call.
@@ -81,6 +84,15 @@ struct Inner {
     limits: Limits,
     clock: Clock,
     recent: Answers,
+}
+
+/// What a page of a list says of the next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NextPage {
+    Follows,
+    None,
+    /// Nothing, where GitLab always says something.
+    Unsaid,
 }
 
 /// Answers of the last seconds.
@@ -243,7 +255,8 @@ impl Client {
         let mut call = call.query("per_page", limit.clamp(1, PAGE)).query("page", 1);
         let mut items = Vec::new();
         for page in 1..=MOST_PAGES as u64 {
-            let (read, more) = self.list_page(&mut call, page).await?;
+            let (read, next) = self.read_page(&mut call, page).await?;
+            let is_full = read.len() >= limit.clamp(1, PAGE);
             for item in read {
                 let last = is_last(&item);
                 items.push(item);
@@ -251,8 +264,17 @@ impl Client {
                     return Ok(items);
                 }
             }
-            if !more {
-                return Ok(items);
+            match next {
+                NextPage::Follows => {}
+                NextPage::None => return Ok(items),
+                // Some proxies drop headers. What is missing then may be what was asked for.
+                NextPage::Unsaid if is_full => {
+                    let host = self.0.host.authority();
+                    return Err(Error::not_gitlabs(format!(
+                        "{host} does not say whether a list goes on; a proxy may drop its headers"
+                    )));
+                }
+                NextPage::Unsaid => return Ok(items),
             }
         }
         Err(Error::not_gitlabs(format!("the list has more than {MOST_PAGES} pages")))
@@ -296,13 +318,29 @@ impl Client {
         call: &mut Call,
         page: u64,
     ) -> Result<(Vec<T>, bool), Error> {
+        let (read, next) = self.read_page(call, page).await?;
+        Ok((read, next == NextPage::Follows))
+    }
+
+    async fn read_page<T: DeserializeOwned>(
+        &self,
+        call: &mut Call,
+        page: u64,
+    ) -> Result<(Vec<T>, NextPage), Error> {
         if let Some(last) = call.query.last_mut() {
             last.1 = page.to_string();
         }
         let response = self.send(call).await?;
+        let headers = response.headers();
         // A page may hold fewer items than asked for, even none: only this says "the end".
-        let more = number(response.headers(), "x-next-page").is_some_and(|next| next > page);
-        Ok((self.decode(self.read(response).await?.as_deref())?, more))
+        let next = if number(headers, NEXT_PAGE).is_some_and(|next| next > page) {
+            NextPage::Follows
+        } else if headers.contains_key(NEXT_PAGE) || headers.contains_key(THIS_PAGE) {
+            NextPage::None
+        } else {
+            NextPage::Unsaid
+        };
+        Ok((self.decode(self.read(response).await?.as_deref())?, next))
     }
 
     /// From which item a list goes on, as the answer's `Link` has it. Only the parameter is taken of

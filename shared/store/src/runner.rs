@@ -31,6 +31,10 @@ pub struct Claim {
     pub nonce: String,
     /// When.
     pub at: Timestamp,
+    /// The run's plan was to be followed by its apply at once, and the runner was told not to go on:
+    /// it came late.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
 }
 
 /// That an attempt goes to a runner that has ended its own run, and none is started for it

@@ -10,7 +10,8 @@ use gantry_domain::{
 };
 use gantry_queue::{Message, QueueName, StackMessage};
 use gantry_secrets::{Sealer, TokenKind};
-use gantry_store::keys;
+use gantry_store::{keys, runner::Claim};
+use jiff::SignedDuration;
 use std::time::Duration;
 
 fn plain(name: &str, runs: VariableRuns) -> Variable {
@@ -53,6 +54,28 @@ async fn a_phase_is_taken_once() {
     let other = world.claim(&run, "b").await.expect(410);
     assert_eq!(other.text(), "another runner has claimed this phase");
     world.claim(&run, "").await.expect(410);
+}
+
+/// Whether it may is asked when it is handed out, and may be long ago.
+#[tokio::test]
+async fn a_deploy_that_is_taken_late_does_not_go_on_to_its_apply() {
+    let world = World::new().await;
+    for (id, minutes, goes_on) in [("r1", 10, true), ("r2", 11, false)] {
+        let run = world.run(id, RunType::Tracked).await;
+        let handed_out = world.clock.now() - SignedDuration::from_mins(minutes);
+        let at_once = |run: &mut Run| {
+            run.autodeploy = true;
+            run.handed_out_at = Some(handed_out);
+        };
+        let run = world.edit(&run.id, at_once).await;
+        let claimed: ClaimAnswer = world.claim(&run, "a").await.expect(200).json();
+        // Also where it asks again.
+        let again: ClaimAnswer = world.claim(&run, "a").await.expect(200).json();
+        assert_eq!((claimed.autodeploy, again.autodeploy), (goes_on, goes_on), "{id}");
+        // The scheduler reads what the runner was told.
+        let claim = world.store.get::<Claim>(&keys::claim(&run.id, run.attempt)).await.unwrap();
+        assert_eq!(claim.unwrap().value.held, !goes_on, "{id}");
+    }
 }
 
 /// For another one the tools refuse the whole CLI configuration.

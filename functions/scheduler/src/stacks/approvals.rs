@@ -3,7 +3,7 @@
 //!
 //! What it means is `domain::approval`'s.
 
-use super::Stacks;
+use super::{Stacks, brought_in::brought_in};
 use crate::{
     runs::Loaded,
     trouble::{gitlab_failure, in_words},
@@ -11,7 +11,7 @@ use crate::{
 use anyhow::Error as AnyError;
 use futures::{StreamExt as _, TryStreamExt as _};
 use gantry_domain::{
-    AccessLevel, GroupId, ProjectId, UserId,
+    AccessLevel, CommitSha, GroupId, ProjectId, UserId,
     approval::{
         Approvals, Approver, Asker, BroughtIn, Decision, GroupReach, LastVerdict, Membership,
         NotReviewer, Person, Protected, Question, Review, Reviewed, Rule, Standing, Verdict, Who,
@@ -23,6 +23,8 @@ use gantry_domain::{
 };
 use gantry_gitlab::{AccessRule, Client, Error as GitlabError, MergeRequest, ProtectedEnvironment};
 use gantry_queue::Failure;
+use gantry_store::keys;
+use jiff::Timestamp;
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -32,12 +34,13 @@ use std::{
 /// stack's runners.
 const READING: Duration = Duration::from_secs(10);
 /// How much of it is read side by side.
-const READS_AT_ONCE: usize = 8;
+pub(super) const READS_AT_ONCE: usize = 8;
 /// No person of GitLab's.
 const NOBODY: UserId = UserId(0);
 
 /// What somebody is who was not asked about.
 static UNKNOWN: Standing = Standing { level: None, groups: Vec::new(), is_gitlab_admin: false };
+static NOT_ASKED: BroughtIn = BroughtIn::NotAsked;
 
 /// What decides about a run, as it was just read; or why it could not be, for people.
 pub(super) struct Rules(Result<Read, String>);
@@ -78,7 +81,7 @@ impl Rules {
             Ok(read) => Question {
                 gitlab: Ok(read.protected.as_ref()),
                 own: read.own.as_ref(),
-                brought_in: Ok(read.brought_in),
+                brought_in: Ok(&read.brought_in),
                 reviews: &read.reviews,
                 made_by: &read.made_by,
                 asker,
@@ -86,7 +89,7 @@ impl Rules {
             Err(why) => Question {
                 gitlab: Err(why.as_str()),
                 own: None,
-                brought_in: Ok(BroughtIn::NotAsked),
+                brought_in: Ok(&NOT_ASKED),
                 reviews: &[],
                 made_by: &[],
                 asker,
@@ -119,16 +122,19 @@ impl Rules {
         }
     }
 
-    /// Something is asked for before the run may be applied, or that is not known: it does not go on
-    /// at once.
-    fn hold(&self) -> bool {
-        match &self.0 {
-            Ok(read) => {
-                read.protected.is_some()
-                    || read.own.is_some()
-                    || read.brought_in != BroughtIn::NotAsked
-            }
-            Err(_) => true,
+    /// The same without what somebody has decided.
+    pub(super) fn taken_back(&mut self, person: UserId) {
+        if let Ok(read) = &mut self.0 {
+            read.reviews.retain(|given| given.review.by.id != person);
+        }
+    }
+
+    /// What is kept with the run for people.
+    pub(super) fn last(&self, run: &Run, at: Timestamp) -> Option<LastVerdict> {
+        let anyone = self.verdict(Asker::Anyone);
+        match run.held {
+            true => LastVerdict::of_held(&anyone, &self.verdict_by_itself(run), at),
+            false => LastVerdict::of(&anyone, at),
         }
     }
 
@@ -154,12 +160,22 @@ impl Stacks<'_> {
         asker: Option<UserId>,
     ) -> Result<Rules, Failure> {
         // Where the code is not at GitLab, nobody there says anything, and nobody is anybody.
-        let Some(project) = stack.project() else { return Ok(Rules(Ok(Read::nothing()))) };
+        let Some(project) = stack.project() else {
+            return Ok(Rules(match asks_by_itself(stack) {
+                // No form lets a stack ask for it.
+                true => Err("the stack's code is not in GitLab".to_owned()),
+                false => Ok(Read::nothing()),
+            }));
+        };
         let starter = run.started_by.filter(|_| run.autodeploy);
         let asked: BTreeSet<UserId> = asker.into_iter().chain(starter).collect();
+        let since = match stack.settings.require_merge_request_approval {
+            true => self.applied_commit(stack).await?,
+            false => None,
+        };
         let reading = async {
             let client = self.deps.gitlab().await?;
-            read(&client, stack, project, run, &asked).await
+            read(&client, stack, project, run, since.as_ref(), &asked).await
         };
         let read = Box::pin(self.in_time(reading)).await?;
         if let Err(why) = &read {
@@ -187,9 +203,36 @@ impl Stacks<'_> {
         Ok(Err(in_words(&failure)))
     }
 
-    /// Whether a run that its stack applies without asking waits for people all the same.
-    pub(super) async fn holds(&self, stack: &Stack, run: &Run) -> Result<bool, Failure> {
-        Ok(Box::pin(self.rules(stack, run, None)).await?.hold())
+    /// The commit whose code is applied: a run applies what came after it. Before the first apply, the
+    /// one at which the stack began.
+    async fn applied_commit(&self, stack: &Stack) -> Result<Option<CommitSha>, Failure> {
+        let Some(last) = self.runs.head(&stack.id).await?.value.last_applied else {
+            return Ok(stack.begins_at.clone());
+        };
+        let run = self.deps.store.get::<Run>(&keys::run(&last.run)).await?;
+        // Another project does not know the commits of the one that the stack was moved from.
+        let is_of_another = run.is_some_and(|run| run.value.repository != stack.repository);
+        Ok(if is_of_another { stack.begins_at.clone() } else { Some(last.commit) })
+    }
+
+    /// Whether runs that their stack applies without asking wait all the same: something is asked for
+    /// before they may be applied, or that is not known.
+    pub(super) async fn holds(&self, stack: &Stack) -> Result<bool, Failure> {
+        if asks_by_itself(stack) {
+            return Ok(true);
+        }
+        let Some(project) = stack.project() else { return Ok(false) };
+        let reading = async {
+            let client = self.deps.gitlab().await?;
+            protection(&client, stack, project).await
+        };
+        Ok(match Box::pin(self.in_time(reading)).await? {
+            Ok(protected) => protected.is_some(),
+            Err(why) => {
+                tracing::warn!(stack = %stack.slug, "whether it may be applied at once is not known: {why}");
+                true
+            }
+        })
     }
 
     /// Reads the rules for a run that has just come to need confirmation, or waits for it, and goes by
@@ -217,13 +260,11 @@ impl Stacks<'_> {
         run: &mut Run,
     ) -> Result<(), Failure> {
         let now = self.deps.now();
-        let anyone = rules.verdict(Asker::Anyone);
+        run.keep_verdict(rules.last(run, now));
         if !run.held {
-            run.keep_verdict(LastVerdict::of(&anyone, now));
             return Ok(());
         }
         let by_itself = rules.verdict_by_itself(run);
-        run.keep_verdict(LastVerdict::of_held(&anyone, &by_itself, now));
         let is_blocked = loaded.head.as_ref().is_some_and(|head| head.value.blocked.is_some());
         if run.goes_on_by_itself(&by_itself) && !is_blocked {
             run.confirm(now, None, Some(text::approval::by_itself(&by_itself)))?;
@@ -232,12 +273,18 @@ impl Stacks<'_> {
     }
 }
 
+/// The stack asks for something by itself, whatever GitLab does.
+fn asks_by_itself(stack: &Stack) -> bool {
+    stack.settings.approvals.is_some() || stack.settings.require_merge_request_approval
+}
+
 /// All that decides about the run, and what those are now who have reviewed it, and these.
 async fn read(
     client: &Client,
     stack: &Stack,
     project: ProjectId,
     run: &Run,
+    since: Option<&CommitSha>,
     asked: &BTreeSet<UserId>,
 ) -> Result<Read, Failure> {
     let settings = &stack.settings;
@@ -261,7 +308,10 @@ async fn read(
         false => None,
     };
     let brought_in = match settings.require_merge_request_approval {
-        true => brought_in(client, project, merge_request.as_ref()).await?,
+        true => {
+            let found = merge_request.as_ref();
+            Box::pin(brought_in(client, project, run, found, since)).await?
+        }
         false => BroughtIn::NotAsked,
     };
     let merger = merge_request.as_ref().and_then(MergeRequest::merger).map(|user| user.id);
@@ -348,14 +398,16 @@ async fn group_name(client: &Client, group: GroupId) -> Option<(GroupId, String)
 /// The approvals that the stack asks for by itself. A name that GitLab does not have is nobody's: its
 /// approval is never given, and people read why.
 async fn own_rule(client: &Client, asked: &Approvals) -> Result<Rule, Failure> {
-    let mut who = Vec::new();
-    for approver in asked.from.iter() {
-        who.push(match approver {
-            Approver::Role(level) => Who::Role(*level),
-            Approver::Named(path) => named(client, path).await?,
-        });
-    }
+    let found: Vec<_> = asked.from.iter().map(|approver| whom_it_means(client, approver)).collect();
+    let who = futures::stream::iter(found).buffered(READS_AT_ONCE).try_collect().await?;
     Ok(Rule { who, required: asked.required.get() })
+}
+
+async fn whom_it_means(client: &Client, approver: &Approver) -> Result<Who, Failure> {
+    match approver {
+        Approver::Role(level) => Ok(Who::Role(*level)),
+        Approver::Named(path) => named(client, path).await,
+    }
 }
 
 /// A user, or the direct members of a group.
@@ -370,23 +422,6 @@ async fn named(client: &Client, path: &str) -> Result<Who, Failure> {
     Ok(match client.group_by_path(path).await.map_err(gitlab_failure)? {
         Some(group) => Who::Group { id: group.id, reach: GroupReach::Direct, shown },
         None => Who::User { id: NOBODY, shown: format!("{shown} (not found in GitLab)") },
-    })
-}
-
-/// Whether the merge request that a commit came with was approved.
-async fn brought_in(
-    client: &Client,
-    project: ProjectId,
-    merge_request: Option<&MergeRequest>,
-) -> Result<BroughtIn, Failure> {
-    let Some(found) = merge_request else { return Ok(BroughtIn::WithoutMergeRequest) };
-    let approvals =
-        client.merge_request_approvals(project, found.iid).await.map_err(gitlab_failure)?;
-    let author = found.author.as_ref().map(|author| author.id);
-    let is_reviewed = approvals.is_some_and(|approvals| approvals.is_reviewed(author));
-    Ok(match is_reviewed {
-        true => BroughtIn::Approved(found.iid),
-        false => BroughtIn::NotApproved(found.iid),
     })
 }
 
@@ -505,20 +540,6 @@ mod tests {
             environment: "gantry/network".to_owned(),
             protections: vec![protection],
             allows_own_approval: false,
-        }
-    }
-
-    #[test]
-    fn what_is_asked_for_or_not_known_keeps_a_run_from_going_on_at_once() {
-        let rule = Rule { who: vec![Who::Role(AccessLevel::OWNER)], required: 1 };
-        assert!(!rules(|_| ()).hold());
-        for held in [
-            rules(|read| read.protected = Some(protected())),
-            rules(|read| read.own = Some(rule)),
-            rules(|read| read.brought_in = BroughtIn::WithoutMergeRequest),
-            Rules(Err("503".to_owned())),
-        ] {
-            assert!(held.hold());
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{Stacks, approvals::Rules, commands::Order};
 use gantry_domain::{
     RunId,
-    approval::{Asker, Decision, LastVerdict, Override, Person, Review, Verdict},
+    approval::{Asker, Decision, LastVerdict, NotReviewer, Override, Person, Review, Verdict},
     run::{Ending, Position, RunEvent, RunState, RunType},
     text,
 };
@@ -78,7 +78,8 @@ impl Stacks<'_> {
             }
             (refused, _) => {
                 let why = text::approval::not_confirmed(refused);
-                run.keep_verdict(LastVerdict::of(&rules.verdict(Asker::Anyone), now));
+                let last = rules.last(&run, now);
+                run.keep_verdict(last);
                 let said = self.outcome(order, false, why, Some(&run.id))?;
                 return self.runs.commit(loaded, run, vec![said]).await;
             }
@@ -91,7 +92,7 @@ impl Stacks<'_> {
     }
 
     /// Keeps what a person decided about a run, if it is theirs to decide. A rejection does not end
-    /// the run: it stands until they decide otherwise.
+    /// the run: it stands until they decide otherwise, also where their approval does not count.
     pub(super) async fn review(
         &self,
         order: &Order<'_>,
@@ -115,18 +116,34 @@ impl Stacks<'_> {
             let why = "The stack is detached from its GitLab project, so nothing is applied";
             return self.refuse(order, why, Some(&run.id)).await;
         };
-        let mut rules = Box::pin(self.rules(&stack, &run, Some(person.id))).await?;
-        if let Err(why) = rules.may_review(person, decision) {
-            let why = text::approval::not_reviewed(&why);
+        if !run.takes_review_of(person.id) {
+            let why = text::approval::ENOUGH_REVIEWS;
             return self.refuse(order, why, Some(&run.id)).await;
         }
-        let review = self.review_of(person, decision, comment);
-        rules.reviewed(review.clone());
-        run.keep_review(review);
+        let mut rules = Box::pin(self.rules(&stack, &run, Some(person.id))).await?;
+        let takes_back = match rules.may_review(person, decision) {
+            Ok(()) => false,
+            Err(NotReviewer::OwnRun) if run.is_rejected_by(person.id) => true,
+            Err(why) => {
+                let why = text::approval::not_reviewed(&why);
+                return self.refuse(order, why, Some(&run.id)).await;
+            }
+        };
+        if takes_back {
+            rules.taken_back(person.id);
+            run.drop_review(person.id);
+        } else {
+            let review = self.review_of(person, decision, comment);
+            rules.reviewed(review.clone());
+            run.keep_review(review);
+        }
         self.go_by(&rules, &loaded, &mut run)?;
         let applies = run.state == RunState::Confirmed;
         let verdict = rules.verdict(Asker::Anyone);
-        let said = text::approval::reviewed(decision, &verdict, applies);
+        let said = match takes_back {
+            true => text::approval::taken_back(&verdict, applies),
+            false => text::approval::reviewed(decision, &verdict, applies),
+        };
         let said = self.outcome(order, true, said, Some(&run.id))?;
         self.runs.commit(loaded, run, vec![said]).await
     }

@@ -56,7 +56,7 @@ impl Stacks<'_> {
         }
         let role = self.role_for(&run, stack.as_ref());
         if let Some(stack) = stack.as_ref().filter(|_| run.asks_rules_first()) {
-            run.held = self.holds(stack, &run).await?;
+            run.held = self.holds(stack).await?;
         }
         let now = self.deps.now();
         let head = match loaded.head.take() {
@@ -247,8 +247,8 @@ impl Stacks<'_> {
         self.runs.commit(loaded, run, vec![unclaimed]).await
     }
 
-    /// Records that a runner has the phase. A preview whose runner tells so again, if it lasts longer
-    /// than a moment, is shown then.
+    /// Records that a runner has the phase, and whether it was told to go on from its plan. A preview
+    /// whose runner tells so again, if it lasts longer than a moment, is shown then.
     pub(super) async fn take_claim(
         &self,
         loaded: Loaded,
@@ -256,6 +256,15 @@ impl Stacks<'_> {
         tells_again: bool,
     ) -> Result<(), Failure> {
         let mut run = loaded.run().clone();
+        if run.run_type == RunType::Tracked {
+            let claim = keys::claim(&run.id, run.attempt);
+            let claim = self.deps.store.get::<Claim>(&claim).await?.map(|found| found.value);
+            // What its plan's runner says late is not said of its apply, which nobody has yet.
+            if claim.as_ref().is_some_and(|claim| claim.phase != run.phase) {
+                return Ok(());
+            }
+            run.held |= claim.is_some_and(|claim| claim.held);
+        }
         run.apply(RunEvent::Claimed, self.deps.now(), None)?;
         if tells_again && run.only_plans() {
             run.outstanding.remove(&Effect::Feedback);

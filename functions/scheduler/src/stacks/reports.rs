@@ -37,8 +37,8 @@ impl Stacks<'_> {
             // The claim's own message is late; what the runner says proves the claim.
             self.take_claim(loaded, "a runner", false).await?;
             match self.runs.load(run).await? {
-                Some(again) => loaded = again,
-                None => return Ok(()),
+                Some(again) if again.run().state.is_executing() => loaded = again,
+                _ => return Ok(()),
             }
         }
         let mut run = loaded.run().clone();

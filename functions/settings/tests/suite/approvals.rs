@@ -271,6 +271,11 @@ async fn a_run_shows_what_it_waits_for_and_each_what_they_can_do() {
     w.save_run(&Run { held: true, ..run.clone() }).await;
     let page = reporter.get(&path).await.expect(200).text;
     assert!(page.contains("It is applied automatically once the rules allow it."), "{page}");
+    // Not where somebody wanted it to stop while it was planned: that waits for a person.
+    let stopped = Some("ada".to_owned());
+    w.save_run(&Run { held: true, stop_asked: stopped, ..run.clone() }).await;
+    let page = reporter.get(&path).await.expect(200).text;
+    assert!(!page.contains("It is applied automatically"), "{page}");
     w.save_run(&Run { held: true, state: RunState::Finished, ..run }).await;
     for browser in [&reporter, &maintainer, &admin] {
         let page = browser.get(&path).await.expect(200).text;

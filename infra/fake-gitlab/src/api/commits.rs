@@ -34,6 +34,10 @@ pub(crate) fn list(state: &State, call: &Call, project: ProjectId) -> ApiResult 
     let (since, until) = (params.time("since")?, params.time("until")?);
     let path = params.filled("path");
     let mut commits = found.repo.log(tip.id, hidden.as_slice());
+    if params.flag("first_parent")?.unwrap_or(false) {
+        let chain = found.repo.first_parents(tip.id);
+        commits.retain(|commit| chain.contains(&commit.id));
+    }
     commits.retain(|commit| {
         since.is_none_or(|since| commit.time >= since)
             && until.is_none_or(|until| commit.time <= until)

@@ -1,5 +1,6 @@
 //! Ancestry, merge bases, logs.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use gix::revision::walk::Sorting;
@@ -24,6 +25,12 @@ impl Repo {
         let walk = self.git.rev_walk([tip]).with_hidden(hidden);
         let walk = walk.sorting(Sorting::ByCommitTime(CommitTimeOrder::NewestFirst)).all();
         walk.into_iter().flatten().filter_map(|found| self.commit(found.ok()?.id)).collect()
+    }
+
+    /// The commit, its first parent, the first parent of that, and so on.
+    pub(crate) fn first_parents(&self, tip: Oid) -> HashSet<Oid> {
+        let parent = |id: &Oid| self.commit(*id)?.parents.first().copied();
+        std::iter::successors(Some(tip), parent).collect()
     }
 
     /// Whether a commit has something at a path that none of its parents has there.

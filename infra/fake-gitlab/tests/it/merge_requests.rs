@@ -156,6 +156,10 @@ async fn merging_over_the_api() {
     assert_eq!(w.gitlab.head(w.project, "main").unwrap(), commit);
     let commit = w.get(&w.path(&format!("/repository/commits/{commit}"))).await.body;
     assert_eq!(commit["parent_ids"], json!([before, merged["squash_commit_sha"]]));
+    let since = w.path(&format!("/repository/commits?ref_name={before}..main"));
+    assert_eq!(w.get(&since).await.expect(200).body.as_array().unwrap().len(), 2);
+    let merges = w.get(&format!("{since}&first_parent=true")).await.expect(200).body;
+    assert_eq!((merges.as_array().unwrap().len(), &merges[0]["id"]), (1, &commit["id"]));
     assert!(w.gitlab.head(w.project, "topic").is_none());
     for file in ["a.tf", "b.tf"] {
         w.get(&w.path(&format!("/repository/files/{file}?ref=main"))).await.expect(200);

@@ -6,7 +6,9 @@ use gantry_domain::{
     rights::{Level, StackLevels},
     run::{PlanOptions, RunType},
 };
-use gantry_fake_gitlab::{Allowed, Fault, Matcher, ProjectId, ProtectedEnvironment};
+use gantry_fake_gitlab::{
+    Allowed, Fault, Matcher, MergeRequestIid, ProjectId, ProtectedEnvironment,
+};
 use gantry_queue::Command;
 use gantry_scenarios::{StackOptions, World, story};
 use reqwest::Method;
@@ -145,6 +147,15 @@ story!(whoever_merged_a_change_does_not_approve_its_deploy, |mut w| async move {
     assert!(w.note(project, iid).contains(said), "{}", w.note(project, iid));
     let own = "You started this run or merged its change, so somebody else must approve it";
     refused(&mut w, "ada", approve(&run), own).await;
+    // She may reject it, and take that back.
+    let rejected = "Rejected. Nobody can confirm it until you approve it.";
+    done(&mut w, "ada", reject(&run, "not yet"), rejected).await;
+    refused(&mut w, "cy", confirm(&run), "Rejected by @ada: not yet").await;
+    let taken_back = "Your rejection is taken back; you started this run or merged its change, so \
+                      your approval does not count. It waits for 2 approvals, by @acme/ops.";
+    done(&mut w, "ada", approve(&run), taken_back).await;
+    refused(&mut w, "ada", approve(&run), own).await;
+    refused(&mut w, "cy", confirm(&run), "Waits for 2 approvals, by @acme/ops").await;
     w.gitlab.configure(project, |options| options.allows_own_approval = true);
     let one = "Approved. It waits for 1 of 2 approvals, by @acme/ops.";
     done(&mut w, "ada", approve(&run), one).await;
@@ -290,7 +301,12 @@ story!(
         });
         w.pass(UNTIL_READ_AGAIN).await;
         let message = "only Maintainers may deploy to gantry/network in GitLab".to_owned();
-        assert_eq!(w.rules_of(&run).await, Some((VerdictState::MayConfirm, message)));
+        let waits = Some((VerdictState::MayConfirm, message));
+        assert_eq!(w.rules_of(&run).await, waits);
+        // Whoever tries in vain changes nothing of what others read.
+        let (confirmed, said) = w.key_asks("robot", "network", confirm(&run)).await;
+        assert!(!confirmed && said.ends_with("a key is not a person there"), "{said}");
+        assert_eq!(w.rules_of(&run).await, waits);
         done(&mut w, "cy", confirm(&run), "Confirmed. Applying next.").await;
         w.run_in("network", "finished").await;
         // Where whoever started it may, nobody else has to look.
@@ -333,6 +349,41 @@ story!(what_applies_by_itself_waits_as_long_as_nobody_knows_the_rules, |mut w| a
     assert_eq!(comments(&mut w, &run).await, [said]);
     w
 });
+
+// The rules are asked when a run is handed out. A worker comes when it comes.
+story!(
+    what_a_worker_takes_late_is_not_applied_past_rules_that_came_meanwhile,
+    |mut w| async move {
+        let project = free(&mut w, json!({ "autodeploy": true, "pool": "office" })).await;
+        let commit = w.push(project, "main", "infra/main.tf", "# one").await;
+        w.run_in("network", "preparing").await;
+        w.gitlab.configure(project, |options| {
+            let protected = ProtectedEnvironment::new("gantry/network", vec![Allowed::Role(40)]);
+            let approval_rules = vec![(Allowed::Role(40), 1)];
+            options.protected_environments =
+                vec![ProtectedEnvironment { approval_rules, ..protected }];
+        });
+        w.pass(UNTIL_READ_AGAIN).await;
+        w.worker("office").await;
+        let run = w.run_in("network", "unconfirmed").await;
+        assert_eq!(w.executed(), ["network plan"]);
+        let message = "waits for 1 approval, by Maintainers".to_owned();
+        assert_eq!(w.rules_of(&run).await, Some((VerdictState::NeedsApprovals, message)));
+        let all = "Approved. 1 of 1 approval by Maintainers. Applying next.";
+        done(&mut w, "cy", approve(&run), all).await;
+        w.worker("office").await;
+        w.expect_status(project, &commit, "gantry/network", "success: Applied");
+        assert_eq!(w.executed(), ["network plan", "network apply"]);
+
+        // Nothing asks any more: late or not, it goes on by itself.
+        w.gitlab.configure(project, |options| options.protected_environments.clear());
+        let commit = w.push(project, "main", "infra/main.tf", "# two").await;
+        w.pass(UNTIL_READ_AGAIN).await;
+        w.worker("office").await;
+        w.expect_status(project, &commit, "gantry/network", "success: Applied");
+        w
+    }
+);
 
 story!(nothing_is_applied_for_whoever_loses_the_right_while_they_confirm, |mut w| async move {
     let project = free(&mut w, json!({})).await;
@@ -431,7 +482,7 @@ story!(
         w.gitlab.set_member(project, w.gitlab.create_user("bob"), 30);
         w.change_settings("network", |settings| settings.require_merge_request_approval = true)
             .await;
-        let (run, _) = waiting(&mut w, project).await;
+        let (run, pushed) = waiting(&mut w, project).await;
         let without = "This commit did not come with a merge request that was approved";
         refused(&mut w, "cy", confirm(&run), without).await;
         w.order(&format!("/runs/{run}/discard"), json!({})).await;
@@ -441,8 +492,35 @@ story!(
         refused(&mut w, "cy", confirm(&run), not_approved).await;
         w.order(&format!("/runs/{run}/discard"), json!({})).await;
 
+        // What was discarded is not applied: this run would apply it too.
         let run = merged(&mut w, project, "two", true).await;
-        let message = "merge request !2 was approved".to_owned();
+        let beside = format!(
+            "Commit {}, which is applied with this one, did not come with a merge request that was \
+             approved",
+            &pushed[..8]
+        );
+        refused(&mut w, "cy", confirm(&run), &beside).await;
+        let (confirmed, said) =
+            w.key_asks("night shift", "network", override_rules(&run, "It was read.")).await;
+        assert!(confirmed, "{said}");
+        w.run_in("network", "finished").await;
+
+        let run = merged(&mut w, project, "three", false).await;
+        let third = w.gitlab.head(project, "main").unwrap();
+        w.order(&format!("/runs/{run}/discard"), json!({})).await;
+        let run = merged(&mut w, project, "four", true).await;
+        let beside = format!(
+            "Merge request !3, which commit {} came with, is applied with this one and was not \
+             approved",
+            &third[..8]
+        );
+        refused(&mut w, "cy", confirm(&run), &beside).await;
+        w.gitlab.person("bob").approve(project, MergeRequestIid(3)).unwrap();
+        done(&mut w, "cy", confirm(&run), "Confirmed. Applying next.").await;
+        w.run_in("network", "finished").await;
+
+        let run = merged(&mut w, project, "five", true).await;
+        let message = "merge request !5 was approved".to_owned();
         assert_eq!(w.rules_of(&run).await, Some((VerdictState::MayConfirm, message)));
         done(&mut w, "cy", confirm(&run), "Confirmed. Applying next.").await;
         w.run_in("network", "finished").await;

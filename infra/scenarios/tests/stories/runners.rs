@@ -114,6 +114,27 @@ story!(while_runners_are_held_back_everything_is_decided_and_nothing_starts, |mu
     w
 });
 
+// It may have been given up, and sent again by an operator.
+story!(what_is_told_late_of_a_plans_runner_is_not_said_of_the_apply, |mut w| async move {
+    let project = w.plain_project("acme/network");
+    w.stack(project, "network", "infra", StackOptions::default()).await;
+    let commit = w.push(project, "main", "infra/main.tf", "# one").await;
+    let run = w.run_in("network", "unconfirmed").await;
+    let pause = |paused: bool| Some(json!({ "paused": paused }));
+    let (status, _) = w.api(Method::PUT, "/operations/pause", pause(true)).await;
+    assert!(status.is_success());
+    w.order(&format!("/runs/{run}/confirm"), json!({})).await;
+    w.pass(Duration::from_secs(1200)).await;
+    w.claim_is_told_again(&run).await;
+    assert_eq!(w.run_in("network", "confirmed").await, run);
+    let (status, _) = w.api(Method::PUT, "/operations/pause", pause(false)).await;
+    assert!(status.is_success());
+    w.settle().await;
+    w.expect_status(project, &commit, "gantry/network", "success: Applied");
+    assert_eq!(w.executed(), ["network plan", "network apply"]);
+    w
+});
+
 story!(runs_of_a_pool_wait_for_a_worker_and_take_no_room, |mut w| async move {
     let project = w.plain_project("acme/network");
     // More of them than the installation has runners.

@@ -43,7 +43,7 @@ mod tests;
 pub use last::{LastVerdict, VerdictState};
 pub use settings::{Approvals, Approver, Approvers, RequiredApprovals};
 
-use crate::{AccessLevel, GroupId, MergeRequestIid, UserId};
+use crate::{AccessLevel, CommitSha, GroupId, MergeRequestIid, UserId};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -182,17 +182,36 @@ pub struct Protected {
     pub allows_own_approval: bool,
 }
 
-/// What is known of the merge request that brought a run's commit into the branch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is known of the merge request that brought a run's commit into the branch, and of those that
+/// brought in what is applied with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BroughtIn {
     /// It is of no interest: the stack does not ask for an approved one.
     NotAsked,
-    /// It was approved.
+    /// It was approved, and so were the others.
     Approved(MergeRequestIid),
     /// It was not.
     NotApproved(MergeRequestIid),
     /// The commit came without one.
     WithoutMergeRequest,
+    /// It was, and something that came since the last apply is in the way.
+    Beside(Beside),
+}
+
+/// What else came into the branch since the stack was applied last: a run applies all of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Beside {
+    /// A commit came without a merge request, or with this one, which was not approved.
+    NotApproved {
+        /// The commit.
+        commit: CommitSha,
+        /// What it came with.
+        merge_request: Option<MergeRequestIid>,
+    },
+    /// More commits than this came: they were not looked at.
+    TooMany(usize),
+    /// GitLab does not tell what came after this commit.
+    Unknown(CommitSha),
 }
 
 /// A review, and what its giver is now.
@@ -234,11 +253,12 @@ pub struct Question<'a> {
     pub gitlab: Result<Option<&'a Protected>, &'a str>,
     /// The approvals that the stack asks for.
     pub own: Option<&'a Rule>,
-    /// How the commit came in.
-    pub brought_in: Result<BroughtIn, &'a str>,
+    /// How the commit, and what is applied with it, came in.
+    pub brought_in: Result<&'a BroughtIn, &'a str>,
     /// All reviews so far, in any order.
     pub reviews: &'a [Reviewed],
-    /// Who started the run, and who merged or pushed its change.
+    /// Who started the run, and who merged its change. Who pushed a change without a merge request is
+    /// not known: what Git tells of authors, anybody can write.
     pub made_by: &'a [UserId],
     /// Who asks.
     pub asker: Asker<'a>,
@@ -285,6 +305,8 @@ pub enum NotAllowed {
     MergeRequestNotApproved(MergeRequestIid),
     /// The stack asks for an approved merge request, and there was none.
     WithoutMergeRequest,
+    /// The same of what would be applied with it.
+    Beside(Beside),
 }
 
 /// Whether a run may be confirmed.
@@ -359,13 +381,14 @@ pub fn verdict(asked: &Question<'_>) -> Verdict {
     }
     let merge_request = match brought_in {
         BroughtIn::NotAsked => None,
-        BroughtIn::Approved(iid) => Some(iid),
+        BroughtIn::Approved(iid) => Some(*iid),
         BroughtIn::NotApproved(iid) => {
-            return Verdict::NotAllowed(NotAllowed::MergeRequestNotApproved(iid));
+            return Verdict::NotAllowed(NotAllowed::MergeRequestNotApproved(*iid));
         }
         BroughtIn::WithoutMergeRequest => {
             return Verdict::NotAllowed(NotAllowed::WithoutMergeRequest);
         }
+        BroughtIn::Beside(why) => return Verdict::NotAllowed(NotAllowed::Beside(why.clone())),
     };
     let approvals = progress(&rules, &decided, asked.made_by);
     if approvals.iter().any(|progress| progress.missing() > 0) {

@@ -6,6 +6,7 @@ const ADA: UserId = UserId(1);
 const BOB: UserId = UserId(2);
 const CY: UserId = UserId(3);
 const OPS: GroupId = GroupId(7);
+static NOT_ASKED: BroughtIn = BroughtIn::NotAsked;
 
 fn person(id: UserId) -> Person {
     let username = match id {
@@ -80,7 +81,7 @@ fn free(asker: Asker<'_>) -> Question<'_> {
     Question {
         gitlab: Ok(None),
         own: None,
-        brought_in: Ok(BroughtIn::NotAsked),
+        brought_in: Ok(&NOT_ASKED),
         reviews: &[],
         made_by: &[],
         asker,
@@ -105,6 +106,7 @@ fn in_short(verdict: &Verdict) -> String {
         Verdict::NotAllowed(NotAllowed::NoPerson { .. }) => "no person".to_owned(),
         Verdict::NotAllowed(NotAllowed::MergeRequestNotApproved(iid)) => format!("!{iid} is not"),
         Verdict::NotAllowed(NotAllowed::WithoutMergeRequest) => "no merge request".to_owned(),
+        Verdict::NotAllowed(NotAllowed::Beside(_)) => "what is applied with it".to_owned(),
         Verdict::NotYet { why } => format!("not yet: {why}"),
         Verdict::Rejected(review) => format!("rejected by {}", review.by.username),
     }
@@ -302,16 +304,19 @@ fn what_comes_first_is_said() {
     let (ada, by) = (person(ADA), developer());
     let rejected = [reviewed(BOB, of_ops(), Decision::Reject, 1)];
     let given = [approved(BOB, of_ops(), 1)];
+    let not_approved = BroughtIn::NotApproved(MergeRequestIid(12));
+    let beside = BroughtIn::Beside(Beside::TooMany(50));
     let all = Question {
         gitlab: Ok(Some(&protected)),
-        brought_in: Ok(BroughtIn::NotApproved(MergeRequestIid(12))),
+        brought_in: Ok(&not_approved),
         reviews: &rejected,
         ..free(Asker::Person(&ada, &by))
     };
     let by_key = Override { key: "ops".to_owned(), reason: "fire".to_owned() };
     let for_nothing = Override { reason: " ".to_owned(), ..by_key.clone() };
-    let without = Ok(BroughtIn::WithoutMergeRequest);
-    let merged = Ok(BroughtIn::Approved(MergeRequestIid(12)));
+    let (pushed, approved) =
+        (BroughtIn::WithoutMergeRequest, BroughtIn::Approved(MergeRequestIid(12)));
+    let (without, merged) = (Ok(&pushed), Ok(&approved));
     for (asked, said) in [
         (Question { asker: Asker::Override(&by_key), gitlab: Err("down"), ..all }, "overridden"),
         (Question { gitlab: Err("down"), ..all }, "not yet: down"),
@@ -319,6 +324,7 @@ fn what_comes_first_is_said() {
         (all, "rejected by bob"),
         (Question { reviews: &[], ..all }, "!12 is not"),
         (Question { reviews: &[], brought_in: without, ..all }, "no merge request"),
+        (Question { reviews: &given, brought_in: Ok(&beside), ..all }, "what is applied with it"),
         (Question { reviews: &[], brought_in: merged, ..all }, "needs 0/1 []"),
         (Question { reviews: &given, brought_in: merged, ..all }, "may not deploy"),
         (

@@ -1,8 +1,16 @@
 //! What people, and the rules about who confirms, decide about a plan that was shown.
 
-use super::{Effect, Phase, Position, Refused, Run, RunEvent, RunState, RunType};
-use crate::approval::{LastVerdict, Review, Verdict};
+use super::{
+    Effect, Phase, Position, Refused, Run, RunEvent, RunState, RunType, recheck::CLAIM_TIMEOUT,
+};
+use crate::{
+    UserId,
+    approval::{Decision, LastVerdict, Review, Verdict},
+};
 use jiff::Timestamp;
+
+/// So many people review a run: all of it is one record.
+const MOST_REVIEWS: usize = 50;
 
 impl Run {
     /// A deploy of a stack that applies by itself: before its plan is begun, the rules are asked
@@ -14,11 +22,26 @@ impl Run {
             && self.state == RunState::Queued
     }
 
-    /// Nobody has to confirm it: its stack applies by itself, the rules let whoever started it, and
-    /// nobody has asked to stop it while it was planned.
+    /// Whoever takes it at this moment takes it so long after the rules were asked that they may be
+    /// others by now: a worker of a pool comes when it comes. Then its plan is not followed by its apply
+    /// at once, and the rules are asked again.
+    pub fn is_taken_late(&self, at: Timestamp) -> bool {
+        let is_late = |handed_out: Timestamp| at.duration_since(handed_out) > CLAIM_TIMEOUT;
+        self.run_type == RunType::Tracked
+            && self.phase == Phase::Plan
+            && self.applies_at_once()
+            && self.handed_out_at.is_some_and(is_late)
+    }
+
+    /// Only the rules keep it from its apply: its stack applies by itself, and nobody has asked to stop
+    /// it while it was planned.
+    pub fn waits_for_rules_alone(&self) -> bool {
+        self.held && self.state == RunState::Unconfirmed && self.stop_asked.is_none()
+    }
+
+    /// Nobody has to confirm it: nothing but the rules keeps it, and they let whoever started it.
     pub fn goes_on_by_itself(&self, verdict: &Verdict) -> bool {
-        let may = matches!(verdict, Verdict::MayConfirm { .. });
-        may && self.held && self.state == RunState::Unconfirmed && self.stop_asked.is_none()
+        matches!(verdict, Verdict::MayConfirm { .. }) && self.waits_for_rules_alone()
     }
 
     /// Moves it on to its apply, with what is said about that.
@@ -56,9 +79,25 @@ impl Run {
         self.approval = last;
     }
 
+    /// There is room for what this person decides about it.
+    pub fn takes_review_of(&self, person: UserId) -> bool {
+        self.reviews.len() < MOST_REVIEWS || self.reviews.iter().any(|kept| kept.by.id == person)
+    }
+
+    /// The person has rejected it, which stands.
+    pub fn is_rejected_by(&self, person: UserId) -> bool {
+        let is_it = |kept: &Review| kept.by.id == person && kept.decision == Decision::Reject;
+        self.reviews.iter().any(is_it)
+    }
+
+    /// Keeps nothing of what the person decided about it.
+    pub fn drop_review(&mut self, person: UserId) {
+        self.reviews.retain(|kept| kept.by.id != person);
+    }
+
     /// Keeps what somebody decided about it, in place of what they decided before.
     pub fn keep_review(&mut self, review: Review) {
-        self.reviews.retain(|before| before.by.id != review.by.id);
+        self.drop_review(review.by.id);
         self.reviews.push(review);
     }
 }
@@ -66,10 +105,8 @@ impl Run {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        UserId,
-        approval::{Decision, Person, VerdictState},
-    };
+    use crate::approval::{Person, VerdictState};
+    use jiff::SignedDuration;
     use strum::VariantArray as _;
 
     fn run() -> Run {
@@ -160,13 +197,43 @@ mod tests {
     }
 
     #[test]
-    fn the_last_decision_of_a_person_is_kept() {
-        let review = |id: u64, decision: Decision| Review {
+    fn a_deploy_that_is_taken_late_asks_the_rules_again() {
+        let taken = |minutes: i64, run: Run| {
+            let since = run.handed_out_at.unwrap_or(Timestamp::UNIX_EPOCH);
+            run.is_taken_late(since + SignedDuration::from_mins(minutes))
+        };
+        let at_once = || Run {
+            run_type: RunType::Tracked,
+            phase: Phase::Plan,
+            autodeploy: true,
+            held: false,
+            handed_out_at: Timestamp::from_second(100).ok(),
+            ..run()
+        };
+        assert!(!taken(10, at_once()), "as late as one that a runner was started for");
+        assert!(taken(11, at_once()));
+        for other in [
+            Run { held: true, ..at_once() },
+            Run { autodeploy: false, ..at_once() },
+            Run { phase: Phase::Apply, ..at_once() },
+            Run { run_type: RunType::Test, ..at_once() },
+            Run { handed_out_at: None, ..at_once() },
+        ] {
+            assert!(!taken(11, other.clone()), "{} {} {}", other.run_type, other.phase, other.held);
+        }
+    }
+
+    fn review(id: u64, decision: Decision) -> Review {
+        Review {
             by: Person { id: UserId(id), username: format!("user{id}"), name: String::new() },
             decision,
             comment: None,
             at: Timestamp::UNIX_EPOCH,
-        };
+        }
+    }
+
+    #[test]
+    fn the_last_decision_of_a_person_is_kept() {
         let mut run = run();
         for (id, decision) in
             [(1, Decision::Approve), (2, Decision::Approve), (1, Decision::Reject)]
@@ -175,5 +242,19 @@ mod tests {
         }
         let kept: Vec<_> = run.reviews.iter().map(|kept| (kept.by.id.0, kept.decision)).collect();
         assert_eq!(kept, [(2, Decision::Approve), (1, Decision::Reject)]);
+        assert!(run.is_rejected_by(UserId(1)) && !run.is_rejected_by(UserId(2)));
+        run.drop_review(UserId(1));
+        assert!(!run.is_rejected_by(UserId(1)) && run.reviews.len() == 1);
+    }
+
+    #[test]
+    fn a_run_has_so_many_reviews_that_its_record_can_be_written() {
+        let mut run = run();
+        for id in 0..MOST_REVIEWS as u64 {
+            assert!(run.takes_review_of(UserId(id)));
+            run.keep_review(review(id, Decision::Approve));
+        }
+        assert!(run.takes_review_of(UserId(7)), "who has decided may decide otherwise");
+        assert!(!run.takes_review_of(UserId(1_000)));
     }
 }

@@ -7,7 +7,7 @@ use super::{clean, clean_line, cut};
 use crate::{
     MergeRequestIid,
     approval::{
-        Decision, NotAllowed, NotReviewer, Override, Person, Progress, Review, Verdict, Who,
+        Beside, Decision, NotAllowed, NotReviewer, Override, Person, Progress, Review, Verdict, Who,
     },
     rights::Level,
 };
@@ -24,6 +24,9 @@ const NOTHING_NEEDED: &str = "no approvals are needed";
 /// Why a key of nobody's may not approve or reject a run.
 pub const NOT_A_PERSON: &str = "Only a person can approve or reject a run: sign in with GitLab, or \
                                 use an access key that you created yourself";
+/// Why a run takes no review of somebody else.
+pub const ENOUGH_REVIEWS: &str = "So many people have reviewed this run that no more are taken. \
+                                  Discard it if it must not be applied.";
 /// Why nobody who has signed in may go past the rules.
 pub const NOT_AN_ADMINS_KEY: &str = "Only an access key with the role admin can override the rules";
 /// Why nobody who has signed in may confirm a run, where nobody can sign in any more.
@@ -113,17 +116,30 @@ pub fn overriding(reason: &str, comment: Option<&str>) -> String {
 
 /// What whoever approved or rejected a run is told; with `applies` the run goes on by itself.
 pub fn reviewed(decision: Decision, verdict: &Verdict, applies: bool) -> String {
-    let then = match (decision, verdict) {
-        (Decision::Reject, _) => "Nobody can confirm it until you approve it.".to_owned(),
-        (_, Verdict::MayConfirm { .. }) if applies => {
+    match decision {
+        Decision::Approve => format!("Approved. {}", then(verdict, applies)),
+        Decision::Reject => "Rejected. Nobody can confirm it until you approve it.".to_owned(),
+    }
+}
+
+/// What somebody is told who approved what they had rejected, and whose approval does not count
+/// because the run is their own.
+pub fn taken_back(verdict: &Verdict, applies: bool) -> String {
+    format!(
+        "Your rejection is taken back; you started this run or merged its change, so your approval \
+         does not count. {}",
+        then(verdict, applies)
+    )
+}
+
+/// What comes next, once somebody has decided.
+fn then(verdict: &Verdict, applies: bool) -> String {
+    match verdict {
+        Verdict::MayConfirm { .. } if applies => {
             format!("{}. Applying next.", capitalized(&of_run(verdict)))
         }
-        (_, Verdict::NeedsApprovals { .. }) => format!("It {}.", of_run(verdict)),
-        (_, verdict) => format!("{}.", capitalized(unended(&of_run(verdict)))),
-    };
-    match decision {
-        Decision::Approve => format!("Approved. {then}"),
-        Decision::Reject => format!("Rejected. {then}"),
+        Verdict::NeedsApprovals { .. } => format!("It {}.", of_run(verdict)),
+        verdict => format!("{}.", capitalized(unended(&of_run(verdict)))),
     }
 }
 
@@ -204,6 +220,31 @@ fn not_allowed(why: &NotAllowed) -> String {
         NotAllowed::WithoutMergeRequest => {
             "this commit did not come with a merge request that was approved".to_owned()
         }
+        NotAllowed::Beside(why) => beside(why),
+    }
+}
+
+fn beside(why: &Beside) -> String {
+    match why {
+        Beside::NotApproved { commit, merge_request: Some(iid) } => format!(
+            "merge request !{iid}, which commit {} came with, is applied with this one and was not \
+             approved",
+            commit.short()
+        ),
+        Beside::NotApproved { commit, merge_request: None } => format!(
+            "commit {}, which is applied with this one, did not come with a merge request that was \
+             approved",
+            commit.short()
+        ),
+        Beside::TooMany(most) => format!(
+            "more than {most} commits came since the last apply, so it is not known whether all of \
+             them came with approved merge requests"
+        ),
+        Beside::Unknown(since) => format!(
+            "GitLab does not tell which commits came after {}, so it is not known whether all of \
+             them came with approved merge requests",
+            since.short()
+        ),
     }
 }
 
@@ -265,7 +306,7 @@ fn name(who: &Who) -> String {
 mod tests {
     use super::*;
     use crate::{
-        AccessLevel, GroupId, UserId,
+        AccessLevel, CommitSha, GroupId, UserId,
         approval::{GroupReach, Origin},
     };
 
@@ -299,6 +340,7 @@ mod tests {
     fn everybody_reads_why() {
         let maintainers = Who::Role(AccessLevel::MAINTAINER);
         let environment = || "gantry/network".to_owned();
+        let commit = || "0123456789".repeat(4).parse::<CommitSha>().unwrap();
         let may = |approvals: Vec<Progress>| Verdict::MayConfirm { approvals, merge_request: None };
         let needs = |approvals: Vec<Progress>| Verdict::NeedsApprovals { approvals };
         let not = Verdict::NotAllowed;
@@ -324,6 +366,13 @@ mod tests {
             not(NotAllowed::NoPerson { environment: environment(), who: vec![maintainers] }),
             not(NotAllowed::MergeRequestNotApproved(MergeRequestIid(12))),
             not(NotAllowed::WithoutMergeRequest),
+            not(NotAllowed::Beside(Beside::NotApproved {
+                commit: commit(),
+                merge_request: Some(MergeRequestIid(12)),
+            })),
+            not(NotAllowed::Beside(Beside::NotApproved { commit: commit(), merge_request: None })),
+            not(NotAllowed::Beside(Beside::TooMany(50))),
+            not(NotAllowed::Beside(Beside::Unknown(commit()))),
             Verdict::NotYet { why: "gitlab.example did not answer within 30 s".to_owned() },
             Verdict::Rejected(review(None)),
             Verdict::Rejected(review(Some("not on\na \u{1b}[1mFriday"))),
@@ -347,6 +396,10 @@ mod tests {
         only Maintainers may deploy to gantry/network in GitLab, and a key is not a person there
         merge request !12, which this commit came with, was not approved
         this commit did not come with a merge request that was approved
+        merge request !12, which commit 01234567 came with, is applied with this one and was not approved
+        commit 01234567, which is applied with this one, did not come with a merge request that was approved
+        more than 50 commits came since the last apply, so it is not known whether all of them came with approved merge requests
+        GitLab does not tell which commits came after 01234567, so it is not known whether all of them came with approved merge requests
         GitLab could not be asked who may confirm: gitlab.example did not answer within 30 s
         rejected by Ada Lovelace @ada
         rejected by Ada Lovelace @ada: not on a Friday
@@ -403,6 +456,8 @@ mod tests {
             reviewed(Decision::Approve, &given, true),
             reviewed(Decision::Approve, &rejected, false),
             reviewed(Decision::Reject, &rejected, false),
+            taken_back(&waits, false),
+            taken_back(&given, true),
             confirmed(&may(vec![])),
             confirmed(&given),
             confirmed(&by("GitLab is\ndown.")),
@@ -423,6 +478,8 @@ mod tests {
         Approved. 2 of 2 approvals by @ops. Applying next.
         Approved. Rejected by Ada Lovelace @ada: Not now.
         Rejected. Nobody can confirm it until you approve it.
+        Your rejection is taken back; you started this run or merged its change, so your approval does not count. It waits for 1 of 2 approvals, by @ops.
+        Your rejection is taken back; you started this run or merged its change, so your approval does not count. 2 of 2 approvals by @ops. Applying next.
         Confirmed. Applying next.
         Confirmed. Applying next.
         Confirmed, overriding the rules: GitLab is down. Applying next.

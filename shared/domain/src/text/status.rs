@@ -144,7 +144,7 @@ impl RunView {
             warnings: run.warnings.clone(),
             checks: run.last_failed_checks(),
             approval: run.approval.clone().filter(|_| run.state == RunState::Unconfirmed),
-            held: run.held,
+            held: run.waits_for_rules_alone(),
         }
     }
 
@@ -156,6 +156,16 @@ impl RunView {
     /// Approvals are missing before it may be confirmed.
     pub fn needs_approvals(&self) -> bool {
         self.approval.as_ref().is_some_and(|last| last.state == VerdictState::NeedsApprovals)
+    }
+
+    /// It cannot be confirmed as things are: somebody has rejected it, or the rules do not let it, or
+    /// could not be read.
+    pub fn is_kept_back(&self) -> bool {
+        let state = self.approval.as_ref().map(|last| last.state);
+        matches!(
+            state,
+            Some(VerdictState::Rejected | VerdictState::NotAllowed | VerdictState::NotYet)
+        )
     }
 
     /// The one-line reason of a failed run: `Plan failed: …`.
@@ -594,6 +604,13 @@ mod tests {
         assert_eq!(shown(RunState::Unconfirmed), run.approval);
         assert!(run.approval.is_some());
         assert_eq!(shown(RunState::Finished), None);
+        // Nor does it go on by itself where somebody wanted it to stop.
+        let held = |stop_asked| {
+            let state = RunState::Unconfirmed;
+            let run = Run { state, stop_asked, held: true, ..run.clone() };
+            RunView::of(&run, String::new()).held
+        };
+        assert!(held(None) && !held(Some("ada".to_owned())));
     }
 
     #[test]

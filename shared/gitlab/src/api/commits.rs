@@ -54,6 +54,27 @@ impl Client {
         self.find(Thing::Commit.of(project), call).await
     }
 
+    /// The commits up to `head` that `since` does not have, the newest first, at most `most`; with
+    /// `first_parents` without what merges brought in. GitLab lists nothing where it does not have
+    /// `since`, as where nothing came.
+    pub async fn commits_since(
+        &self,
+        project: ProjectId,
+        since: Option<&CommitSha>,
+        head: &CommitSha,
+        first_parents: bool,
+        most: usize,
+    ) -> Result<Vec<Commit>, Error> {
+        let commits = match since {
+            Some(since) => format!("{since}..{head}"),
+            None => head.to_string(),
+        };
+        let call = Call::project(Method::GET, project, &["repository", "commits"])
+            .query("ref_name", commits)
+            .query("first_parent", first_parents);
+        self.list_until(call, most, |_| false).await
+    }
+
     /// True when `sha` is a parent of `merge`: then a merged-results pipeline's commit is the
     /// merge of `sha` into the target.
     pub async fn is_parent(

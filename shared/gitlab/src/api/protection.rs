@@ -185,7 +185,7 @@ impl Client {
     /// about it, with the project as it was just read.
     ///
     /// Servers without that feature answer 404, or 403 to who is no Maintainer, and protect nothing.
-    /// Where it is there, 403 is an error: not to see the rules does not mean that there are none.
+    /// Where it is there, both are errors: not to see the rules does not mean that there are none.
     /// The list is read and not the one environment by its name, which costs no call more: some
     /// proxies decode the slash of `gantry/network` in an address, and what they make of it is a 404
     /// that would mean "not protected".
@@ -200,11 +200,16 @@ impl Client {
         let here = |environment: &ProtectedEnvironment| environment.name == name;
         let list = |call| self.list_until(call, usize::MAX, here);
         let what = Thing::ProtectedEnvironments.of(project.id);
+        // Since 15.8 the project says something where the feature is there, to whoever asks.
+        let says = project.allow_pipeline_trigger_approve_deployment.is_some();
         match self.unless_absent(what, list(call.clone()), list(call)).await {
+            Ok(None) if says => Err(Error::not_gitlabs(format!(
+                "{} has no list of protected environments, although the project has that feature; \
+                 a proxy may keep it back",
+                self.host().authority()
+            ))),
             Ok(found) => Ok(found.and_then(|mut found| found.pop()).filter(here)),
             Err(refused @ Error::Forbidden { .. }) => {
-                // Since this version the project says something where the feature is there.
-                let says = project.allow_pipeline_trigger_approve_deployment.is_some();
                 match !says && self.version().await?.is_at_least(15, 8) {
                     true => Ok(None),
                     false => Err(refused),

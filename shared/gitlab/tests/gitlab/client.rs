@@ -91,6 +91,29 @@ async fn a_list_that_names_itself_as_next_page_ends() {
     assert_eq!(seen[0].query("state"), "opened");
 }
 
+/// A page that is full, behind a proxy that drops GitLab's headers: there may be more.
+#[tokio::test]
+async fn a_list_that_may_go_on_is_not_taken_for_a_whole_one() {
+    let notes = |count: u64| {
+        let note = |id: u64| format!(r#"{{"id":{id},"body":"b","system":false,"author":null}}"#);
+        format!("[{}]", (0..count).map(note).collect::<Vec<_>>().join(","))
+    };
+    for (count, this_page, is_whole) in [(100, false, false), (99, false, true), (100, true, true)]
+    {
+        let body = notes(count);
+        let server = Server::start(move |_| {
+            let answer = Answer::json(200, &body);
+            if this_page { answer.header("x-page", "1") } else { answer }
+        })
+        .await;
+        let read = server.client("").notes(PROJECT, MergeRequestIid(1)).await;
+        match is_whole {
+            true => assert_eq!(read.map(|notes| notes.len() as u64), Ok(count)),
+            false => assert!(matches!(read, Err(Error::Unavailable { .. })), "{read:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn reads_follow_redirects_on_the_same_server_and_writes_none() {
     let server = Server::start(|seen| match seen.line.as_str() {

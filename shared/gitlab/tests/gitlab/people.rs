@@ -194,11 +194,36 @@ async fn not_to_see_the_rules_is_not_to_have_none() {
     // Editions without the feature.
     assert_eq!(protection(unknown, None, "19.1.0").await, Ok(None));
     assert_eq!(protection(forbidden, None, "19.1.0-ee").await, Ok(None));
+    // Premium, and something before GitLab that does not know the list.
+    let kept_back = protection(unknown, Some(false), "19.1.0-ee").await;
+    assert!(matches!(kept_back, Err(Error::Unavailable { .. })), "{kept_back:?}");
     // Premium, and a bot that is no Maintainer; before 15.8 nothing tells it from the others.
     for (own_approval, version) in [(Some(false), "19.1.0-ee"), (None, "15.7.9-ee")] {
         let refused = protection(forbidden, own_approval, version).await;
         assert!(matches!(refused, Err(Error::Forbidden { .. })), "{version}: {refused:?}");
     }
+}
+
+#[tokio::test]
+async fn what_came_since_a_commit_is_told_merge_by_merge() {
+    let server = Server::start(|seen| match seen.query("ref_name").as_str() {
+        name if name == sha('2').as_str() => ok(&json!([{"id": sha('2')}])),
+        _ => ok(&json!([{"id": sha('2')}, {"id": sha('3')}, {"id": sha('4')}])),
+    })
+    .await;
+    let client = server.client("");
+    let ids = |commits: Vec<gantry_gitlab::Commit>| {
+        commits.into_iter().map(|commit| commit.id).collect::<Vec<_>>()
+    };
+    let since = client.commits_since(PROJECT, Some(&sha('1')), &sha('2'), true, 2).await.unwrap();
+    assert_eq!(ids(since), [sha('2'), sha('3')], "no more than asked for");
+    let all = client.commits_since(PROJECT, None, &sha('2'), false, 2).await.unwrap();
+    assert_eq!(ids(all), [sha('2')]);
+    let seen = server.seen();
+    assert_eq!(seen[0].line, "GET /api/v4/projects/7/repository/commits");
+    let asked = ["ref_name", "first_parent", "per_page"].map(|name| seen[0].query(name));
+    assert_eq!(seen[1].query("first_parent"), "false");
+    assert_eq!(asked, [&*format!("{}..{}", sha('1'), sha('2')), "true", "2"]);
 }
 
 #[tokio::test]

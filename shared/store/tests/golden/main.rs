@@ -154,6 +154,7 @@ fn of_the_scheduler(golden: &mut Golden) {
 fn of_runners(golden: &mut Golden) {
     golden.check::<Beat>("beat");
     golden.check::<Claim>("claim");
+    golden.check::<Claim>("claim-held");
     golden.check::<HandedOn>("handed-on");
     golden.check::<FreeRunner>("free-runner");
     golden.check::<StateLock>("state-lock");

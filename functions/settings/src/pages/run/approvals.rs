@@ -10,7 +10,7 @@ use crate::{
 };
 use gantry_domain::{
     approval::{Decision, LastVerdict, VerdictState},
-    run::{Run, RunState},
+    run::Run,
     text,
 };
 use jiff::Timestamp;
@@ -49,7 +49,7 @@ impl Approvals {
         is_asked(run).then(|| Self {
             verdict: run.approval.as_ref().map(|verdict| Verdict::of(verdict, now)),
             reviews: run.reviews.iter().map(|review| Review::of(review, now)).collect(),
-            applies_by_itself: run.held && run.state == RunState::Unconfirmed,
+            applies_by_itself: run.waits_for_rules_alone(),
             can_be_reviewed,
             may_review: can_be_reviewed && who.is_some_and(Who::is_person),
         })

@@ -29,9 +29,12 @@ const RESULT_CHARS: usize = 160;
 /// Names listed in a sentence.
 const NAMES: usize = 10;
 /// Who may do in Gantry what a note asks for.
-const DEPLOYER: &str = "somebody with a Gantry access key of the role “deploy”";
+const DEPLOYER: &str = "somebody who may deploy in Gantry";
+/// How a stack is applied that asks nobody. What GitLab protects its environment with is read when the
+/// deploy begins.
+const BY_ITSELF: &str = "without asking anybody, unless GitLab's rules for the environment do";
 /// Who may unblock a stack.
-const ADMIN: &str = "somebody with a Gantry access key of the role “admin”";
+const ADMIN: &str = "somebody who may unblock stacks in Gantry";
 
 /// What a note says.
 #[derive(Debug, Clone)]
@@ -305,10 +308,9 @@ fn next_before_merge(stacks: &[&NoteStack]) -> Option<String> {
         (Some(names), None) => Some(format!(
             "after the merge, Gantry plans {names} again, and applies once {DEPLOYER} confirms."
         )),
-        (None, Some(names)) => Some(format!("the merge applies {names} without asking anybody.")),
+        (None, Some(names)) => Some(format!("the merge applies {names} {BY_ITSELF}.")),
         (Some(asks), Some(names)) => Some(format!(
-            "the merge applies {names} without asking anybody. Gantry applies {asks} once \
-             {DEPLOYER} confirms."
+            "the merge applies {names} {BY_ITSELF}. Gantry applies {asks} once {DEPLOYER} confirms."
         )),
     };
     let approved = after(AfterMerge::Approved).map(|names| {
@@ -360,8 +362,10 @@ fn next_after_merge(deploys: &[&NoteStack]) -> Option<String> {
         said.push(format!("Fix the code and merge again, or ask {DEPLOYER} to choose {again}."));
     }
     let unconfirmed = in_state(RunState::Unconfirmed);
-    let (approved_first, ready): (Vec<&NoteStack>, Vec<&NoteStack>) =
+    let (approved_first, others): (Vec<&NoteStack>, Vec<&NoteStack>) =
         unconfirmed.into_iter().partition(|s| s.run.needs_approvals());
+    let (kept, ready): (Vec<&NoteStack>, Vec<&NoteStack>) =
+        others.into_iter().partition(|s| s.run.is_kept_back());
     if let Some((names, is_one)) = named(&approved_first) {
         let need = if is_one { "needs" } else { "need" };
         said.push(format!(
@@ -369,6 +373,10 @@ fn next_after_merge(deploys: &[&NoteStack]) -> Option<String> {
              rejects it."
         ));
     }
+    said.extend(named(&kept).map(|(names, is_one)| {
+        let why = if is_one { "the run says why" } else { "each run says why" };
+        format!("{names} cannot be confirmed as things are: {why}.")
+    }));
     if let Some((names, is_one)) = named(&ready) {
         let need = if is_one { "needs" } else { "need" };
         said.push(format!(

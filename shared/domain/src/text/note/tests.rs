@@ -248,7 +248,7 @@ fn after_the_merge_and_after_closing() {
     |---|---|---:|---:|---:|---|
     | <code>network</code> | ✅ Planned | 0 | 1 | 0 | [run](https://gantry.example/runs/network) |
 
-    **Next:** `db` failed while being applied; a part of the change may be done. Fix the code and merge again, or ask somebody with a Gantry access key of the role “deploy” to choose “Plan again”. `network` needs confirmation: somebody with a Gantry access key of the role “deploy” opens the run, and confirms or discards it.
+    **Next:** `db` failed while being applied; a part of the change may be done. Fix the code and merge again, or ask somebody who may deploy in Gantry to choose “Plan again”. `network` needs confirmation: somebody who may deploy in Gantry opens the run, and confirms or discards it.
 
     <code>db</code>: Apply failed: No quota
 
@@ -460,7 +460,7 @@ fn what_matters_is_in_the_title_and_what_is_short_is_open() {
     |---|---|---:|---:|---:|---|
     | <code>network</code> | ⚠️ Planned, 1 replacement, but check.health failed | 1 | 1 | 1 | [run](https://gantry.example/runs/network) |
 
-    **Next:** after the merge, Gantry plans `network` again, and applies once somebody with a Gantry access key of the role “deploy” confirms.
+    **Next:** after the merge, Gantry plans `network` again, and applies once somebody who may deploy in Gantry confirms.
 
     <code>network</code>: 1 to add, 1 to change, 1 to destroy &#40;1 replacement&#41;
 
@@ -491,13 +491,13 @@ fn it_says_what_comes_next_and_who_does_it() {
     let of = |stacks: &[&NoteStack]| next(&input(stacks.iter().map(|s| (*s).clone()).collect()));
     assert_eq!(of(&[&other]), None);
     assert_eq!(of(&[&asks, &stack("web", RunState::Planning)]), None, "it is not known yet");
-    insta::assert_snapshot!(of(&[&asks, &other]).unwrap(), @"after the merge, Gantry plans `network` again, and applies once somebody with a Gantry access key of the role “deploy” confirms.");
-    insta::assert_snapshot!(of(&[&applies]).unwrap(), @"the merge applies `dns` without asking anybody.");
-    insta::assert_snapshot!(of(&[&applies, &asks]).unwrap(), @"the merge applies `dns` without asking anybody. Gantry applies `network` once somebody with a Gantry access key of the role “deploy” confirms.");
+    insta::assert_snapshot!(of(&[&asks, &other]).unwrap(), @"after the merge, Gantry plans `network` again, and applies once somebody who may deploy in Gantry confirms.");
+    insta::assert_snapshot!(of(&[&applies]).unwrap(), @"the merge applies `dns` without asking anybody, unless GitLab's rules for the environment do.");
+    insta::assert_snapshot!(of(&[&applies, &asks]).unwrap(), @"the merge applies `dns` without asking anybody, unless GitLab's rules for the environment do. Gantry applies `network` once somebody who may deploy in Gantry confirms.");
     let approved = NoteStack { after_merge: AfterMerge::Approved, ..changed("edge", 1, "x") };
     insta::assert_snapshot!(of(&[&approved]).unwrap(), @"after the merge, Gantry plans again, and applies `edge` as soon as the approvals are given that the stack asks for.");
-    insta::assert_snapshot!(of(&[&applies, &approved]).unwrap(), @"the merge applies `dns` without asking anybody. Gantry applies `edge` as soon as the approvals are given that the stack asks for.");
-    insta::assert_snapshot!(of(&[&asks, &stack("db", RunState::Failed)]).unwrap(), @"fix the code of `db` and push: a push plans everything anew. If the code is not the reason (a lost runner, a time limit, a locked state), ask somebody with a Gantry access key of the role “deploy” to open the run and choose “Plan again”.");
+    insta::assert_snapshot!(of(&[&applies, &approved]).unwrap(), @"the merge applies `dns` without asking anybody, unless GitLab's rules for the environment do. Gantry applies `edge` as soon as the approvals are given that the stack asks for.");
+    insta::assert_snapshot!(of(&[&asks, &stack("db", RunState::Failed)]).unwrap(), @"fix the code of `db` and push: a push plans everything anew. If the code is not the reason (a lost runner, a time limit, a locked state), ask somebody who may deploy in Gantry to open the run and choose “Plan again”.");
     let mut module = stack("base", RunState::Failed);
     module.run.module = true;
     assert!(of(&[&module]).unwrap().ends_with("choose “Test again”."));
@@ -516,18 +516,24 @@ fn it_says_what_comes_next_and_who_does_it() {
         deploy("edge", Unconfirmed, Planning),
         deploy("network", Unconfirmed, Planning),
     ];
-    insta::assert_snapshot!(next(&merged).unwrap(), @"`data`, `edge` and `network` need confirmation: somebody with a Gantry access key of the role “deploy” opens the run, and confirms or discards it.");
+    insta::assert_snapshot!(next(&merged).unwrap(), @"`data`, `edge` and `network` need confirmation: somebody who may deploy in Gantry opens the run, and confirms or discards it.");
     merged.tracked[0].run.approval = Some(LastVerdict {
         state: VerdictState::NeedsApprovals,
         message: "waits for 1 of 2 approvals, by @ops".to_owned(),
         at: Timestamp::UNIX_EPOCH,
     });
-    insta::assert_snapshot!(next(&merged).unwrap(), @"`data` needs approvals first: whoever may give them opens the run, and approves or rejects it. `edge` and `network` need confirmation: somebody with a Gantry access key of the role “deploy” opens the run, and confirms or discards it.");
+    insta::assert_snapshot!(next(&merged).unwrap(), @"`data` needs approvals first: whoever may give them opens the run, and approves or rejects it. `edge` and `network` need confirmation: somebody who may deploy in Gantry opens the run, and confirms or discards it.");
+    merged.tracked[1].run.approval = Some(LastVerdict {
+        state: VerdictState::Rejected,
+        message: "rejected by @bob".to_owned(),
+        at: Timestamp::UNIX_EPOCH,
+    });
+    insta::assert_snapshot!(next(&merged).unwrap(), @"`data` needs approvals first: whoever may give them opens the run, and approves or rejects it. `edge` cannot be confirmed as things are: the run says why. `network` needs confirmation: somebody who may deploy in Gantry opens the run, and confirms or discards it.");
     // A name in a comment would notify all of its group.
     let row = render(&merged).lines().find(|line| line.contains("waits for")).map(str::to_owned);
     assert!(row.as_ref().is_some_and(|row| row.contains("by &#64;&#8203;ops")), "{row:?}");
     merged.tracked = vec![deploy("shop", Failed, Planning)];
-    insta::assert_snapshot!(next(&merged).unwrap(), @"`shop` failed before anything was applied. Fix the code and merge again, or ask somebody with a Gantry access key of the role “deploy” to choose “Plan again”.");
+    insta::assert_snapshot!(next(&merged).unwrap(), @"`shop` failed before anything was applied. Fix the code and merge again, or ask somebody who may deploy in Gantry to choose “Plan again”.");
     let mut again = deploy("shop", Finished, Applying);
     again.run.number = 2;
     merged.tracked.push(again);
@@ -538,13 +544,13 @@ fn it_says_what_comes_next_and_who_does_it() {
     assert!(next(&merged).unwrap().starts_with("`web` failed while being applied; a part"));
     let unknown = |name: &str| NoteStack { blocks: true, ..deploy(name, Failed, Applying) };
     merged.tracked = vec![unknown("db")];
-    insta::assert_snapshot!(next(&merged).unwrap(), @"`db` blocked its stack because the result of its apply is not certain: somebody with a Gantry access key of the role “admin” opens the run, checks the state and the infrastructure, and unblocks the stack. Nothing is deployed there until then.");
+    insta::assert_snapshot!(next(&merged).unwrap(), @"`db` blocked its stack because the result of its apply is not certain: somebody who may unblock stacks in Gantry opens the run, checks the state and the infrastructure, and unblocks the stack. Nothing is deployed there until then.");
     merged.tracked[0].run.state = Finished;
     assert!(next(&merged).unwrap().starts_with("`db` blocked its stack because"), "it is applied");
     let mut in_part = deploy("shop", Failed, Applying);
     in_part.run.applied_in_part = true;
     merged.tracked = vec![unknown("db"), unknown("lb"), in_part];
-    insta::assert_snapshot!(next(&merged).unwrap(), @"`db` and `lb` blocked their stacks because the results of their applies are not certain: somebody with a Gantry access key of the role “admin” opens each run, checks the state and the infrastructure, and unblocks the stack. Nothing is deployed there until then. `shop` failed while being applied; a part of the change may be done. Fix the code and merge again, or ask somebody with a Gantry access key of the role “deploy” to choose “Plan again”.");
+    insta::assert_snapshot!(next(&merged).unwrap(), @"`db` and `lb` blocked their stacks because the results of their applies are not certain: somebody who may unblock stacks in Gantry opens each run, checks the state and the infrastructure, and unblocks the stack. Nothing is deployed there until then. `shop` failed while being applied; a part of the change may be done. Fix the code and merge again, or ask somebody who may deploy in Gantry to choose “Plan again”.");
     merged.tracked = vec![deploy("edge", Discarded, Unconfirmed), deploy("data", Queued, Queued)];
     insta::assert_snapshot!(next(&merged).unwrap(), @"`edge` was discarded: its change is merged but not applied; the next deploy contains it. `data` is queued: earlier deploys of the same stack come first, and the run says what it waits for.");
     merged.state = MergeRequestState::Closed;
