@@ -19,6 +19,7 @@ impl Run {
         self.run_type == RunType::Tracked
             && self.autodeploy
             && !self.module
+            && self.task().is_none()
             && self.state == RunState::Queued
     }
 
@@ -29,6 +30,7 @@ impl Run {
         let is_late = |handed_out: Timestamp| at.duration_since(handed_out) > CLAIM_TIMEOUT;
         self.run_type == RunType::Tracked
             && self.phase == Phase::Plan
+            && self.task().is_none()
             && self.applies_at_once()
             && self.handed_out_at.is_some_and(is_late)
     }
