@@ -80,6 +80,15 @@ impl FakeGitlab {
         self.with(|state| state.create_group(path))
     }
 
+    /// Gives a group another path; projects stay where they are.
+    pub fn rename_group(&self, group: GroupId, path: &str) {
+        self.with(|state| {
+            if let Some(group) = state.groups.get_mut(&group) {
+                path.clone_into(&mut group.path);
+            }
+        });
+    }
+
     /// Gives a user an access level in a group (10 to 50); 0 takes the membership away.
     pub fn set_group_member(&self, group: GroupId, user: UserId, level: u8) {
         self.with(|state| {

@@ -2,12 +2,12 @@
 //! each session with its own token, so that one whose token is good no more ends whatever others
 //! its person has.
 
-use super::{Someone, provider, record_key, sessions};
+use super::{Someone, provider, record_key, sessions, settings::remember_group};
 use crate::{
     app::App,
     refusal::{Answer, Refusal},
 };
-use gantry_domain::{AccessLevel, ProjectId, UserId, approval::GroupReach, rights::Level};
+use gantry_domain::{AccessLevel, GroupId, ProjectId, UserId, approval::GroupReach, rights::Level};
 use gantry_gitlab::{Client, Error, InvalidClient};
 use gantry_secrets::{PersonTokens, Session};
 use gantry_sign_in::SignInError;
@@ -312,36 +312,49 @@ pub(super) async fn read(
     let client = linked.client.for_person(access).map_err(unusable)?;
     let projects = app.store.query_all::<ProjectEntry>(keys::PROJECTS, "").await?;
     let here: BTreeSet<ProjectId> = projects.into_iter().map(|entry| entry.value.project).collect();
-    Ok(async {
+    let told = async {
         let user = match client.current_user().await {
             // They are blocked, or kept out in another way: their token is good for nothing.
             Err(Error::Forbidden { message }) => return Err(Error::TokenRejected { message }),
             answer => answer?,
         };
-        let (admin, levels) =
-            tokio::try_join!(is_admin(&client, settings, user.id), client.project_levels())?;
+        let (group, levels) =
+            tokio::try_join!(group_of_admin(&client, settings, user.id), client.project_levels())?;
         let levels = levels
             .into_iter()
             .filter(|known| here.contains(&known.id))
             .filter_map(|known| Some((known.id.to_string(), Level::reached_by(known.level.0)?)))
             .collect();
         let name = user.name.unwrap_or_else(|| user.username.clone());
-        Ok(Told { username: user.username, name, admin, levels, at })
+        let told = Told { username: user.username, name, admin: group.is_some(), levels, at };
+        Ok((told, group))
+    };
+    let (told, group) = match told.await {
+        Ok(told) => told,
+        Err(error) => return Ok(Err(error)),
+    };
+    if let Some((path, id)) = group.filter(|(path, _)| !settings.admin_group_ids.contains_key(path))
+    {
+        remember_group(app, settings.generation, path, id).await?;
     }
-    .await)
+    Ok(Ok(told))
 }
 
-/// Maintainers of one of the groups that an admin named.
-async fn is_admin(client: &Client, settings: &SignIn, person: UserId) -> Result<bool, Error> {
-    for path in &settings.admin_groups {
+/// The first of the groups that an admin named, by its path there, whose Maintainer the person is.
+async fn group_of_admin(
+    client: &Client,
+    settings: &SignIn,
+    person: UserId,
+) -> Result<Option<(String, GroupId)>, Error> {
+    for (path, known) in settings.groups_of_admins() {
         // A group that they cannot see is none that they are in.
-        let Some(group) = client.group_by_path(path).await? else { continue };
+        let Some(group) = client.group_meant(path, known).await? else { continue };
         let level = client.group_member_level(group.id, person, GroupReach::Inherited).await?;
         if level.is_some_and(|level| level >= AccessLevel::MAINTAINER) {
-            return Ok(true);
+            return Ok(Some((path.to_owned(), group.id)));
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// Keeps what GitLab said, unless something newer is there.

@@ -223,7 +223,7 @@ async fn let_in(
             Begun::Session { session, next }
         }
     };
-    seen_working(app, settings).await?;
+    seen_working(app, &settings.value).await?;
     let levels = settings.value.levels;
     Ok(Arrived { someone: Someone { person, levels, away: None, key: None }, begun })
 }
