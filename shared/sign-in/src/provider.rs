@@ -2,7 +2,7 @@
 
 use crate::{
     SignInError,
-    transport::{NoAnswer, sender},
+    transport::{NoAnswer, in_time, sender},
 };
 use chrono::DateTime;
 use gantry_domain::UserId;
@@ -201,7 +201,8 @@ impl Provider {
         let lost = |problem: reqwest::Error| {
             SignInError::Unavailable(gantry_gitlab::explain(&problem, &self.config.host))
         };
-        let sent = self.http.post(self.address("oauth/revoke")).form(&form).send();
+        let request = self.http.post(self.address("oauth/revoke")).form(&form);
+        let sent = request.timeout(in_time()).send();
         match sent.await.map_err(lost)?.status() {
             status if status.is_success() => Ok(()),
             http::StatusCode::UNAUTHORIZED | http::StatusCode::FORBIDDEN => {
@@ -229,7 +230,7 @@ impl Provider {
             SignInError::Unavailable(gantry_gitlab::explain(&problem, &self.config.host))
         };
         let request = self.http.get(self.address("oauth/userinfo"));
-        let request = request.bearer_auth(tokens.access.expose_secret());
+        let request = request.bearer_auth(tokens.access.expose_secret()).timeout(in_time());
         let answer = request.send().await.map_err(lost)?;
         if !answer.status().is_success() {
             let status = answer.status();

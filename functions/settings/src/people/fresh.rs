@@ -10,6 +10,7 @@ use crate::{
 use gantry_domain::{AccessLevel, GroupId, ProjectId, UserId, approval::GroupReach, rights::Level};
 use gantry_gitlab::{Client, Error, InvalidClient};
 use gantry_secrets::{PersonTokens, Session};
+use gantry_setup::{deadline, web::Problem};
 use gantry_sign_in::SignInError;
 use gantry_store::{
     Expect, Key, Outcome, Stored, Write,
@@ -22,6 +23,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
+use tokio::time::Instant;
+use tracing::Instrument as _;
 
 /// A right that is lost in GitLab is lost here after this at the latest.
 const KNOWN_FOR: SignedDuration = SignedDuration::from_mins(5);
@@ -31,6 +34,8 @@ const ASK_AFTER: SignedDuration = SignedDuration::from_mins(4);
 const READING_GOES_ON: SignedDuration = SignedDuration::from_hours(1);
 /// One request asks, and the others wait for it, for so long at most.
 const ASKING: SignedDuration = SignedDuration::from_secs(30);
+/// Its calls end within this: a refresh token is good once, and no two requests send the same.
+const CALLS_END: Duration = Duration::from_secs(25);
 /// An access token with less time left is renewed first.
 const SOON: SignedDuration = SignedDuration::from_secs(60);
 
@@ -104,7 +109,7 @@ pub(super) async fn look(app: &App, place: &Key) -> Answer<Result<Someone, Gone>
             (false, None) => wait(app, &found, someone(person, None), age).await,
         };
     }
-    match ask(app, place, &settings, person.clone()).await? {
+    match ask_to_the_end(app, place, settings, person.clone()).await? {
         Asked::Known(person) => Ok(Ok(someone(person, None))),
         Asked::Ended => {
             sessions::forget(app, place).await?;
@@ -207,6 +212,15 @@ async fn wait(
     Ok(Ok(Someone { away: Some("GitLab has not answered yet".to_owned()), ..old }))
 }
 
+/// Asks in a task of its own, which goes on when nobody waits for it any more: GitLab may have given
+/// new tokens already, and the old ones are good no more.
+async fn ask_to_the_end(app: &App, place: &Key, settings: SignIn, person: Person) -> Answer<Asked> {
+    let (app, place) = (app.clone(), place.clone());
+    let asking = Box::pin(async move { ask(&app, &place, &settings, person).await });
+    let asking = deadline::until(Instant::now() + CALLS_END, asking.in_current_span());
+    tokio::spawn(asking).await.map_err(|error| Problem::internal(&error))?
+}
+
 /// Asks GitLab again what the person may do, and remembers it.
 async fn ask(app: &App, place: &Key, settings: &SignIn, person: Person) -> Answer<Asked> {
     // Read again: what was found before may lack what was renewed meanwhile.
@@ -219,7 +233,10 @@ async fn ask(app: &App, place: &Key, settings: &SignIn, person: Person) -> Answe
     if tokens.expires_at <= app.clock.now() + SOON {
         match renew(app, &mut found, &tokens).await? {
             Ok(renewed) => tokens = renewed,
-            Err(ended_or_away) => return Ok(ended_or_away),
+            Err(SignInError::Refused(_)) => return Ok(Asked::Ended),
+            // An admin has to enter another secret of the application, say: nothing is wrong with
+            // the person's own tokens.
+            Err(error) => return Ok(Asked::Away(error.to_string())),
         }
     }
     let mut read = read(app, settings, &tokens.access).await?;
@@ -227,7 +244,9 @@ async fn ask(app: &App, place: &Key, settings: &SignIn, person: Person) -> Answe
         // Its time may be over by GitLab's clock.
         match renew(app, &mut found, &tokens).await? {
             Ok(renewed) => tokens = renewed,
-            Err(ended_or_away) => return Ok(ended_or_away),
+            // Such as all of an application that is gone.
+            Err(SignInError::Refused(_) | SignInError::WrongSecret) => return Ok(Asked::Ended),
+            Err(error) => return Ok(Asked::Away(error.to_string())),
         }
         read = self::read(app, settings, &tokens.access).await?;
     }
@@ -251,17 +270,30 @@ async fn ask(app: &App, place: &Key, settings: &SignIn, person: Person) -> Answe
     Ok(Asked::Known(person))
 }
 
-/// New tokens, which are kept before they are used: the old ones are not good any more.
+/// New tokens, which are kept before they are used: the old ones are not good any more. Refused where
+/// the session has ended.
 async fn renew(
     app: &App,
     found: &mut Stored<PersonSession>,
     tokens: &PersonTokens,
-) -> Answer<Result<PersonTokens, Asked>> {
-    let Some(provider) = provider(app).await? else { return Ok(Err(Asked::Ended)) };
+) -> Answer<Result<PersonTokens, SignInError>> {
+    let Some(provider) = provider(app).await? else {
+        let why = "signing in with GitLab is not set up completely";
+        return Ok(Err(SignInError::Unavailable(why.to_owned())));
+    };
     let renewed = match provider.renew(&tokens.refresh).await {
         Ok(renewed) => renewed,
-        Err(SignInError::Refused(_) | SignInError::WrongSecret) => return Ok(Err(Asked::Ended)),
-        Err(error) => return Ok(Err(Asked::Away(error.to_string()))),
+        Err(refused @ SignInError::Refused(_)) => {
+            // Who else has renewed them meanwhile keeps what came of it.
+            let now = app.store.get::<PersonSession>(&found.key).await?;
+            let Some(now) = now.filter(|now| now.value.tokens != found.value.tokens) else {
+                return Ok(Err(refused));
+            };
+            let kept = PersonTokens::open(&app.sealer, &found.key.sk, &now.value.tokens);
+            *found = now;
+            return Ok(kept.map_err(|_| refused));
+        }
+        Err(error) => return Ok(Err(error)),
     };
     let sealed = renewed.seal(&app.sealer, &found.key.sk)?;
     // Others note in the record that GitLab is away; nobody else has these tokens.
@@ -279,7 +311,7 @@ async fn renew(
     }
     // It was ended meanwhile, and these end with it.
     sessions::revoke(&provider, &[renewed]).await;
-    Ok(Err(Asked::Ended))
+    Ok(Err(SignInError::Refused("the session has ended".to_owned())))
 }
 
 /// What GitLab says of a person.

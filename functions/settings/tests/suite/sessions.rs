@@ -4,10 +4,10 @@
 use crate::{
     browser::{Browser, FORM, form_of, hidden},
     people::{MINUTE, come_back, member, offer, offered, set_out, sign_in},
-    support::{Got, START, World, connected},
+    support::{Got, Options, START, World, connected},
 };
 use gantry_domain::run::RunState;
-use gantry_fake_gitlab::Person;
+use gantry_fake_gitlab::{Fault, Matcher, Person};
 use gantry_queue::{Command, Message, StackMessage};
 use gantry_secrets::{PersonTokens, Sealer};
 use gantry_store::{Stored, config::PersonSession, keys};
@@ -513,6 +513,78 @@ async fn while_gitlab_is_away_a_key_reads_and_what_is_ended_ends() {
     w.gitlab.set_down(false);
     w.hand.advance(MINUTE);
     ask(&w, &key, "GET", "/api/v1/stacks/network").await.expect(200);
+}
+
+/// GitLab takes a refresh token once.
+#[tokio::test]
+async fn tokens_that_are_renewed_are_kept_whoever_stops_waiting() {
+    let (w, _) = offered().await;
+    let stack = w.stack().await;
+    let run = w.run(&stack, "one", RunState::Unconfirmed).await;
+    let browser = sign_in(&w, &member(&w, "ada", 40)).await;
+    w.hand.advance(Duration::from_secs(3 * 60 * 60));
+    let before = w.gitlab.requests().len();
+    let renewed = async {
+        while w.gitlab.requests()[before..].iter().all(|one| one.path != "/oauth/token") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = renewed => {}
+        got = browser.get("/stacks/network") => panic!("it was not left: {}", got.status),
+    }
+    browser.send(&format!("/runs/{}/confirm", run.id), "comment=").await.expect(303);
+    assert_eq!(records(&w).await.len(), 1);
+}
+
+#[tokio::test]
+async fn many_requests_at_once_renew_tokens_once() {
+    let (w, _) = offered().await;
+    w.stack().await;
+    let browser = sign_in(&w, &member(&w, "ada", 40)).await;
+    w.hand.advance(Duration::from_secs(3 * 60 * 60));
+    let before = w.gitlab.requests().len();
+    let all = (0..8).map(|_| browser.get("/stacks/network"));
+    for got in futures::future::join_all(all).await {
+        got.expect(200);
+    }
+    let asked = w.gitlab.requests();
+    let renewed = asked[before..].iter().filter(|one| one.path == "/oauth/token");
+    assert_eq!(renewed.count(), 1);
+}
+
+/// The tokens of people are as good as before once an admin has put it right.
+#[tokio::test]
+async fn what_is_wrong_with_gantry_itself_ends_no_session_and_no_key() {
+    let (mut w, _) = offered().await;
+    w.stack().await;
+    let ada = member(&w, "ada", 40);
+    let browser = sign_in(&w, &ada).await;
+    let key = make_key(&browser, &ada, "laptop", "365").await;
+    let cookie = browser.cookie;
+    let expect = async |w: &World, status: u16| {
+        let got = ask(w, &key, "GET", "/api/v1/stacks/network").await;
+        got.expect(status);
+        Browser { w, cookie: cookie.clone() }.get("/").await.expect(status);
+        assert_eq!(records(w).await.len(), 2);
+    };
+    // The application has another secret in GitLab, which nobody has entered yet.
+    let body = json!({ "error": "invalid_client" }).to_string();
+    let unknown = Fault::Status { code: 401, body, headers: Vec::new() };
+    w.gitlab.fail_always(Matcher::new("POST", "/oauth/token"), unknown);
+    w.hand.advance(Duration::from_secs(3 * 60 * 60));
+    expect(&w, 503).await;
+    w.gitlab.clear_faults();
+    w.hand.advance(MINUTE);
+    expect(&w, 200).await;
+    // Somebody has left out its address.
+    w.hand.advance(Duration::from_secs(3 * 60 * 60));
+    w.start(Options { public_url: None, ..Options::default() });
+    expect(&w, 503).await;
+    w.start(Options::default());
+    w.hand.advance(MINUTE);
+    expect(&w, 200).await;
 }
 
 /// What was typed while the session ended is kept in its tab while another one signs in.
