@@ -235,8 +235,7 @@ async fn begin(
     tokens: &PersonTokens,
     here: &Here<'_>,
 ) -> Answer<Session> {
-    // Those whose time is over go now: nobody may look at their records again.
-    sessions::good(app, Some(person.id)).await?;
+    sessions::make_room(app, person.id).await?;
     let place = keys::session(person.id, &Session::new_id());
     let session = Session::begin(place.sk.clone(), app.clock.now());
     keep(app, place, person, tokens, SESSION_LASTS, None, here).await?;

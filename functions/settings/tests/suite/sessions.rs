@@ -463,6 +463,30 @@ async fn what_is_over_is_not_used_and_does_not_stay() {
 }
 
 #[tokio::test]
+async fn of_too_many_sessions_the_oldest_end_and_no_key_does() {
+    let (w, _) = offered().await;
+    let (ada, eve) = (member(&w, "ada", 40), w.gitlab.person("eve"));
+    let of_eve = sign_in(&w, &eve).await;
+    let mut all = vec![sign_in(&w, &ada).await];
+    let key = make_key(&all[0], &ada, "laptop", "90").await;
+    let first = records(&w).await;
+    let first =
+        first.iter().find(|one| one.value.key.is_none() && one.value.person.0 == ada.id().0);
+    let tokens = tokens_of(first.unwrap());
+    for _ in 0..20 {
+        w.hand.advance(Duration::from_secs(1));
+        all.push(sign_in(&w, &ada).await);
+    }
+    all[0].get("/").await.expect(303);
+    assert!(!is_good(&w, &tokens.access).await);
+    for browser in all[1..].iter().chain([&of_eve]) {
+        browser.get("/").await.expect(200);
+    }
+    ask(&w, &key, "GET", "/api/v1/stacks").await.expect(200);
+    assert_eq!(records(&w).await.len(), 22);
+}
+
+#[tokio::test]
 async fn without_sign_in_and_without_the_server_nothing_is_left() {
     for how in ["remove", "unlink"] {
         let (w, application) = offered().await;
