@@ -311,7 +311,16 @@ async fn a_sign_in_is_good_once_in_the_browser_that_began_it_and_for_ten_minutes
 async fn nobody_is_led_away() {
     let (w, _) = offered().await;
     let ada = member(&w, "ada", 40);
-    for next in ["%2F%2Fevil.example", "https:%2F%2Fevil.example", "..%2F..%2Fx", "%5C%5Cevil"] {
+    for next in [
+        "%2F%2Fevil.example",
+        "https:%2F%2Fevil.example",
+        "..%2F..%2Fx",
+        "%5C%5Cevil",
+        "%252e%252e%2F%252E.%2Fx",
+        "ada@evil.example:%2F%2Fx",
+        "javascript:alert(1)",
+        "%09%2F%2Fevil.example",
+    ] {
         let (url, kept) = set_out(&w, next).await;
         let back = ada.authorize(&url).unwrap();
         let got = come_back(&w, &back, &kept).await.expect(303);
