@@ -4,7 +4,7 @@
 use crate::{
     browser::Browser,
     people::{key_of, member, offer, offered, sign_in},
-    support::{COMMIT, Got, World, signer},
+    support::{ADDRESS, COMMIT, Got, World, signer},
 };
 use gantry_domain::{
     RunId,
@@ -139,6 +139,15 @@ async fn lists_and_counts_have_only_what_somebody_sees() {
         for word in ["vault", "acme/secret", "secret-label", "of-others"] {
             assert!(!text.contains(word), "{page} has {word}: {text}");
         }
+    }
+    // Where others work from is for admins.
+    w.send("PUT", "/api/v1/stacks/network", json!({ "labels": ["one"] })).await.expect(200);
+    let path = "/api/v1/activity?about=network";
+    let (hers, all) = (list(&w, &adas, path).await, w.get(path).await.expect(200).body);
+    assert_ne!(hers["activities"], json!([]));
+    assert!(all.to_string().contains(ADDRESS) && !hers.to_string().contains(ADDRESS), "{hers}");
+    for path in ["/activity", "/activity/export"] {
+        assert!(!ada.get(path).await.expect(200).text.contains(ADDRESS), "{path}");
     }
     // What is wrong with GitLab names projects.
     w.ask("GET", "/api/v1/integration", Some(&adas), &[], "").await.expect(403);
