@@ -74,6 +74,15 @@ impl FakeGitlab {
         });
     }
 
+    /// Gives a user another name, as people see it.
+    pub fn name_user(&self, user: UserId, name: &str) {
+        self.with(|state| {
+            if let Some(user) = state.users.get_mut(&user) {
+                name.clone_into(&mut user.name);
+            }
+        });
+    }
+
     /// A group at a path such as `acme/platform`, with the groups that it lies in; the one that is
     /// there already, if so. Its members have their role in all projects below it.
     pub fn create_group(&self, path: &str) -> GroupId {

@@ -7,7 +7,9 @@ use crate::{
     app::App,
     refusal::{Answer, Refusal},
 };
-use gantry_domain::{AccessLevel, GroupId, ProjectId, UserId, approval::GroupReach, rights::Level};
+use gantry_domain::{
+    AccessLevel, GroupId, ProjectId, UserId, approval::GroupReach, rights::Level, text::clean_line,
+};
 use gantry_gitlab::{Client, Error, InvalidClient};
 use gantry_secrets::{PersonTokens, Session};
 use gantry_setup::{deadline, web::Problem};
@@ -36,6 +38,11 @@ const READING_GOES_ON: SignedDuration = SignedDuration::from_hours(1);
 const ASKING: SignedDuration = SignedDuration::from_secs(30);
 /// Its calls end within this: a refresh token is good once, and no two requests send the same.
 const CALLS_END: Duration = Duration::from_secs(25);
+/// What is known of a person stays for so long after GitLab was asked about them: longer than any
+/// session or key of theirs.
+const KEPT_FOR: SignedDuration = SignedDuration::from_hours(366 * 24);
+/// Characters of a person's name.
+const LONGEST_NAME: usize = 120;
 /// An access token with less time left is renewed first.
 const SOON: SignedDuration = SignedDuration::from_secs(60);
 
@@ -316,8 +323,8 @@ async fn renew(
 
 /// What GitLab says of a person.
 pub(super) struct Told {
-    username: String,
-    name: String,
+    pub(super) username: String,
+    pub(super) name: String,
     pub(super) admin: bool,
     pub(super) levels: BTreeMap<String, Level>,
     /// When it was asked: what was changed after that is not in it.
@@ -357,7 +364,9 @@ pub(super) async fn read(
             .filter(|known| here.contains(&known.id))
             .filter_map(|known| Some((known.id.to_string(), Level::reached_by(known.level.0)?)))
             .collect();
-        let name = user.name.unwrap_or_else(|| user.username.clone());
+        // Their name can be anything, and stands in lists and logs beside those of others.
+        let name = clean_line(user.name.as_deref().unwrap_or_default(), LONGEST_NAME);
+        let name = if name.is_empty() { user.username.clone() } else { name };
         let told = Told { username: user.username, name, admin: group.is_some(), levels, at };
         Ok((told, group))
     };
@@ -400,9 +409,9 @@ pub(super) async fn remember(app: &App, person: &Person) -> Answer<()> {
             return Ok(());
         }
         let expect = before.as_ref().map_or(Expect::Absent, Stored::unchanged);
-        if app.store.write(vec![Write::put(key.clone(), expect, person)?]).await?
-            == Outcome::Written
-        {
+        let write = Write::put(key.clone(), expect, person)?;
+        let write = write.expires(person.read_at + KEPT_FOR);
+        if app.store.write(vec![write]).await? == Outcome::Written {
             return Ok(());
         }
     }

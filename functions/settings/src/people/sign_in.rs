@@ -209,8 +209,8 @@ async fn let_in(
     let person = Person {
         id: signed_in.id,
         generation: settings.value.generation,
-        username: signed_in.username.clone(),
-        name: signed_in.name.clone(),
+        username: told.username,
+        name: told.name,
         admin: told.admin,
         levels: told.levels,
         read_at: told.at,

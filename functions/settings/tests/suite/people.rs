@@ -329,6 +329,27 @@ async fn nobody_is_led_away() {
 }
 
 #[tokio::test]
+async fn what_somebody_is_called_is_a_line_and_what_is_known_of_them_goes_after_a_year() {
+    let (w, _) = offered().await;
+    let ada = w.gitlab.person("ada");
+    w.gitlab.name_user(ada.id(), "Ada\u{202e}\n\u{1b}[31m Lovelace");
+    let browser = sign_in(&w, &ada).await;
+    assert_eq!(w.activities().await[0].0, "Ada Lovelace @ada");
+    w.gitlab.name_user(ada.id(), "\u{200b}");
+    w.hand.advance(5 * MINUTE);
+    let page = browser.get("/account").await.expect(200).text;
+    assert!(page.contains(">ada @ada</a>"), "{page}");
+
+    let key = keys::person(UserId(ada.id().0));
+    let client = aws_sdk_dynamodb::Client::new(&w.table.config());
+    let text = aws_sdk_dynamodb::types::AttributeValue::S;
+    let asked = client.get_item().table_name("gantry").key("pk", text(key.pk));
+    let item = asked.key("sk", text(key.sk)).send().await.unwrap().item.unwrap();
+    let ends: i64 = item["ttl"].as_n().unwrap().parse().unwrap();
+    assert_eq!(ends, w.clock.now().as_second() + 366 * 24 * 60 * 60);
+}
+
+#[tokio::test]
 async fn a_session_is_new_and_ends_when_somebody_signs_out() {
     let (w, _) = offered().await;
     let ada = member(&w, "ada", 40);
