@@ -326,6 +326,11 @@ fn refused(
             CoreErrorResponseType::InvalidClient | CoreErrorResponseType::UnauthorizedClient => {
                 SignInError::WrongSecret
             }
+            // No word of OAuth: it is of what stands before GitLab, or of a GitLab in trouble.
+            CoreErrorResponseType::Extension(word) => {
+                let word = gantry_domain::text::clean_line(word, 200);
+                SignInError::Unavailable(format!("GitLab answered \"{word}\""))
+            }
             other => SignInError::Refused(
                 said.error_description()
                     .map_or_else(|| other.as_ref().to_owned(), ToOwned::to_owned),
