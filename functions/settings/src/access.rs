@@ -379,15 +379,27 @@ pub(crate) async fn find_caller(app: &App, headers: &HeaderMap) -> Answer<Caller
             Caller::of_key(key, admin_key_digest(secret))
         }
     };
-    let request = headers
+    let sent = headers
         .get("idempotency-key")
         .and_then(|value| value.to_str().ok())
         .filter(|value| !value.trim().is_empty())
         .map(|value| comment::chosen_request(value.trim()));
+    let request = sent.map(|sent| request_of(&caller.holder, sent));
     Ok(match request {
         Some(request) => Caller { request, ..caller },
         None => caller,
     })
+}
+
+/// The request that an ID stands for. A person's are their own: whoever may review could otherwise use
+/// up an ID that somebody else is going to confirm with.
+fn request_of(holder: &Holder, sent: EventId) -> EventId {
+    match holder {
+        Holder::Key(_) => sent,
+        Holder::Person(someone) => {
+            EventId::derive("request", &[&someone.person.id.to_string(), sent.as_str()])
+        }
+    }
 }
 
 pub(crate) fn new_request() -> EventId {

@@ -309,7 +309,7 @@ impl Filter {
                 .await?;
             let read = page.items.len();
             let mut last = None;
-            for (place, activity) in page.items.into_iter().enumerate() {
+            for (place, mut activity) in page.items.into_iter().enumerate() {
                 if self.ends_before(activity.value.at) {
                     return Ok(found);
                 }
@@ -317,6 +317,10 @@ impl Filter {
                 last = Some(activity.value.at);
                 if !self.lets(&activity.value) {
                     continue;
+                }
+                if self.sees.is_some() {
+                    // Where others work from is for admins.
+                    activity.value.address = None;
                 }
                 let at = activity.key.sk.clone();
                 found.activities.push(activity);

@@ -271,7 +271,7 @@ fn pages() -> Vec<Route> {
             page::repair_webhook,
         ),
         see("/stacks/{slug}/catch-up", Deploy, page::ask_catch_up),
-        // What they ask about, only an admin's key does.
+        // What they ask about, only an admin's key does: people are refused.
         see("/stacks/{slug}/restore", Admin, page::ask_restore),
         see("/stacks/{slug}/unlock", Admin, page::ask_unlock),
         send("/stacks/{slug}/delete", Edit, "delete the stack {slug}", page::delete_stack),

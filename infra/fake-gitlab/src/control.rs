@@ -74,10 +74,28 @@ impl FakeGitlab {
         });
     }
 
+    /// Gives a user another name, as people see it.
+    pub fn name_user(&self, user: UserId, name: &str) {
+        self.with(|state| {
+            if let Some(user) = state.users.get_mut(&user) {
+                name.clone_into(&mut user.name);
+            }
+        });
+    }
+
     /// A group at a path such as `acme/platform`, with the groups that it lies in; the one that is
     /// there already, if so. Its members have their role in all projects below it.
     pub fn create_group(&self, path: &str) -> GroupId {
         self.with(|state| state.create_group(path))
+    }
+
+    /// Gives a group another path; projects stay where they are.
+    pub fn rename_group(&self, group: GroupId, path: &str) {
+        self.with(|state| {
+            if let Some(group) = state.groups.get_mut(&group) {
+                path.clone_into(&mut group.path);
+            }
+        });
     }
 
     /// Gives a user an access level in a group (10 to 50); 0 takes the membership away.

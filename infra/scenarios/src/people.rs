@@ -3,7 +3,7 @@
 
 use crate::World;
 use gantry_domain::{
-    EventId, UserId,
+    EventId, GroupId, UserId,
     approval::{Person, VerdictState},
     rights::Levels,
     run::Run,
@@ -26,12 +26,21 @@ impl World {
             secret: String::new(),
             generation: linked.generation,
             admin_groups: admin_groups.iter().map(|&group| group.to_owned()).collect(),
+            admin_group_ids: Default::default(),
             levels: Levels::default(),
             saved_at: self.now(),
             works_since: None,
             run_links_off: false,
         };
         self.write(Write::put(keys::sign_in(), Expect::Any, &settings).unwrap()).await;
+    }
+
+    /// Gantry knows which group of GitLab is meant by a path whose Maintainers are admins.
+    pub async fn admin_group_is(&self, path: &str, group: GroupId) {
+        let found = self.system.store.get::<SignIn>(&keys::sign_in()).await.unwrap().unwrap();
+        let mut settings = found.value.clone();
+        settings.admin_group_ids.insert(path.to_owned(), group);
+        self.write(Write::put(found.key.clone(), found.unchanged(), &settings).unwrap()).await;
     }
 
     /// An admin signs in: their own token has shown what they are.

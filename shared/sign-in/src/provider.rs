@@ -2,7 +2,7 @@
 
 use crate::{
     SignInError,
-    transport::{NoAnswer, sender},
+    transport::{NoAnswer, in_time, sender},
 };
 use chrono::DateTime;
 use gantry_domain::UserId;
@@ -201,7 +201,8 @@ impl Provider {
         let lost = |problem: reqwest::Error| {
             SignInError::Unavailable(gantry_gitlab::explain(&problem, &self.config.host))
         };
-        let sent = self.http.post(self.address("oauth/revoke")).form(&form).send();
+        let request = self.http.post(self.address("oauth/revoke")).form(&form);
+        let sent = request.timeout(in_time()).send();
         match sent.await.map_err(lost)?.status() {
             status if status.is_success() => Ok(()),
             http::StatusCode::UNAUTHORIZED | http::StatusCode::FORBIDDEN => {
@@ -229,7 +230,7 @@ impl Provider {
             SignInError::Unavailable(gantry_gitlab::explain(&problem, &self.config.host))
         };
         let request = self.http.get(self.address("oauth/userinfo"));
-        let request = request.bearer_auth(tokens.access.expose_secret());
+        let request = request.bearer_auth(tokens.access.expose_secret()).timeout(in_time());
         let answer = request.send().await.map_err(lost)?;
         if !answer.status().is_success() {
             let status = answer.status();
@@ -324,6 +325,11 @@ fn refused(
         RequestTokenError::ServerResponse(said) => match said.error() {
             CoreErrorResponseType::InvalidClient | CoreErrorResponseType::UnauthorizedClient => {
                 SignInError::WrongSecret
+            }
+            // No word of OAuth: it is of what stands before GitLab, or of a GitLab in trouble.
+            CoreErrorResponseType::Extension(word) => {
+                let word = gantry_domain::text::clean_line(word, 200);
+                SignInError::Unavailable(format!("GitLab answered \"{word}\""))
             }
             other => SignInError::Refused(
                 said.error_description()

@@ -1,11 +1,20 @@
 //! HTTP, for `openidconnect`: our own client, and answers of a bounded size.
 
 use gantry_gitlab::{ApiHost, explain};
+use gantry_setup::deadline;
 use http::{Request, Response};
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, time::Duration};
 
 /// The largest answer that is read: a discovery document and a few keys are small.
 const LARGEST: usize = 1024 * 1024;
+
+/// The longest that a call may take.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// How long a call may take: no longer than the work that it is for.
+pub(crate) fn in_time() -> Duration {
+    deadline::at_most(LONGEST)
+}
 
 /// Why there is no answer, in words.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +41,8 @@ async fn send(
     request: Request<Vec<u8>>,
 ) -> Result<Response<Vec<u8>>, NoAnswer> {
     let lost = |problem: reqwest::Error| NoAnswer(explain(&problem, host));
-    let request = reqwest::Request::try_from(request).map_err(lost)?;
+    let mut request = reqwest::Request::try_from(request).map_err(lost)?;
+    *request.timeout_mut() = Some(in_time());
     let mut response = http.execute(request).await.map_err(lost)?;
     let mut body = Vec::new();
     while let Some(piece) = response.chunk().await.map_err(lost)? {

@@ -3,7 +3,7 @@
 
 use crate::{Expect, Key, Outcome, Store, StoreError, Stored, Write, keys, scheduler::GivenUp};
 use gantry_domain::{
-    EventId, ProjectId, RunId, StackId, StackSlug, UserId,
+    EventId, GroupId, ProjectId, RunId, StackId, StackSlug, UserId,
     feedback::Statuses,
     integration::Integration,
     rights::{Level, Levels, Right},
@@ -168,6 +168,10 @@ pub struct SignIn {
     /// Full paths of groups: who is at least Maintainer in one of them is an admin here.
     #[serde(default)]
     pub admin_groups: Vec<String>,
+    /// GitLab's IDs of these groups, by their paths here, as far as they are known: a path can pass to
+    /// another group.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub admin_group_ids: BTreeMap<String, GroupId>,
     /// Which level of a stack's project gives which right.
     #[serde(default)]
     pub levels: Levels,
@@ -233,6 +237,14 @@ pub struct PersonSession {
     /// When GitLab last took its own token; none until then, and in records of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_at: Option<Timestamp>,
+}
+
+impl SignIn {
+    /// The groups whose Maintainers are admins: the path of each, and its ID where that is known.
+    pub fn groups_of_admins(&self) -> impl Iterator<Item = (&str, Option<GroupId>)> {
+        let ids = &self.admin_group_ids;
+        self.admin_groups.iter().map(move |path| (path.as_str(), ids.get(path).copied()))
+    }
 }
 
 impl PersonSession {

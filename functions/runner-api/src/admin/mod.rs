@@ -28,7 +28,7 @@ use gantry_domain::{
 };
 use gantry_setup::web::{Params, Problem, in_time, page_size, taking};
 use gantry_store::{
-    config::{Activity, Pause, Role},
+    config::{Activity, Pause, Role, SlugEntry},
     keys,
     runner::{StateLock, StateVersion},
 };
@@ -447,10 +447,16 @@ async fn stack_or_remains(deps: &Deps, slug: &str) -> Result<Stack, Problem> {
 /// stack if there is one.
 async fn only_admins(deps: &Deps, key: &Caller, verb: &str, slug: &str) -> Result<(), Problem> {
     let Err(problem) = key.must_be(Role::Admin) else { return Ok(()) };
-    let stack = match slug.parse::<StackSlug>() {
-        Ok(slug) => deps.store.stack_ever(&slug).await.ok().flatten().map(|found| found.value),
+    let entry = match slug.parse::<StackSlug>() {
+        Ok(slug) => deps.store.get::<SlugEntry>(&keys::slug(&slug)).await.ok().flatten(),
         Err(_) => None,
     };
+    let stack = match entry {
+        Some(entry) => deps.store.stack(&entry.value.stack).await.ok().flatten(),
+        // As many reads as of one that is there: people are told nothing by the time either.
+        None => deps.store.integration().await.ok().flatten().and(None),
+    };
+    let stack = stack.map(|found| found.value);
     let what = match &stack {
         Some(stack) => format!("{verb} the state of {}", stack.slug),
         None => format!("{verb} a state"),

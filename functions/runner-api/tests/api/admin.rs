@@ -177,6 +177,27 @@ async fn people_are_refused_also_those_who_are_admins() {
 }
 
 #[tokio::test]
+async fn people_do_not_learn_which_stacks_there_are() {
+    let world = World::new().await;
+    let (_, key) = world.ada().await;
+    let ask = async |method: Method, path: &str| {
+        let before = world.table.requests();
+        let got = world.send(method, path, &key, state_body(2, "l").into()).await.expect(403);
+        (got.text(), world.table.requests() - before)
+    };
+    for (method, end) in [
+        (Method::GET, ""),
+        (Method::GET, "/current"),
+        (Method::POST, ""),
+        (Method::DELETE, "/lock"),
+    ] {
+        let is_there = ask(method.clone(), &format!("{STATE}{end}")).await;
+        let missing = format!("/api/v1/stacks/nothing/state{end}");
+        assert_eq!(is_there, ask(method, &missing).await, "{end}");
+    }
+}
+
+#[tokio::test]
 async fn a_stack_in_use_is_left_alone() {
     let world = World::new().await;
     let admin = world.admin(Role::Admin).await;

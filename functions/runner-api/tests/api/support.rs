@@ -43,6 +43,8 @@ const START: i64 = 1_767_323_045;
 pub(crate) struct World {
     router: Router,
     pub(crate) store: Store,
+    /// Where its records are: it counts what it is asked.
+    pub(crate) table: LocalTable,
     pub(crate) queues: Arc<LocalQueues>,
     pub(crate) objects: Objects,
     pub(crate) clock: Clock,
@@ -109,7 +111,8 @@ impl World {
         };
         let router = router(deps.clone()).merge(admin_state_router(deps));
         let signer = Signer::new(&"signing".into());
-        let world = Self { router, store, queues, objects, clock, hand, signer, _folder: folder };
+        let world =
+            Self { router, store, table, queues, objects, clock, hand, signer, _folder: folder };
         world.put(keys::stack_config(&stack_id()), &stack()).await;
         world.put(keys::integration(), &integration()).await;
         let entry = SlugEntry {

@@ -61,8 +61,10 @@ impl Stacks<'_> {
             };
             let level = level.map_err(gitlab_failure)?.and_then(Level::reached_by);
             // Most people need not be admins.
-            let groups: &[String] = if may(false, level) { &[] } else { &settings.admin_groups };
-            let is_admin = is_admin(&client, groups, person.id).await.map_err(gitlab_failure)?;
+            let is_admin = match may(false, level) {
+                true => Some(false),
+                false => is_admin(&client, &settings, person.id).await.map_err(gitlab_failure)?,
+            };
             Ok::<_, Failure>(Told { level, is_admin })
         };
         let told = match Box::pin(self.in_time(reading)).await? {
@@ -85,16 +87,16 @@ impl Stacks<'_> {
     }
 }
 
-/// Whether the person is at least Maintainer in one of these groups; none where they are in none of
-/// those that are seen, and not all of them are.
+/// Whether the person is at least Maintainer in one of the groups of admins; none where they are in
+/// none of those that are seen, and not all of them are.
 async fn is_admin(
     client: &Client,
-    groups: &[String],
+    settings: &SignIn,
     person: UserId,
 ) -> Result<Option<bool>, GitlabError> {
     let mut sees_all = true;
-    for path in groups {
-        let Some(group) = client.group_by_path(path).await? else {
+    for (path, known) in settings.groups_of_admins() {
+        let Some(group) = client.group_meant(path, known).await? else {
             sees_all = false;
             continue;
         };

@@ -110,7 +110,7 @@ async fn change(
 }
 
 /// A browser says where a form comes from; one that does not is held back by the token.
-fn is_from_elsewhere(headers: &HeaderMap) -> bool {
+pub(super) fn is_from_elsewhere(headers: &HeaderMap) -> bool {
     let site = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok());
     site.is_some_and(|site| !matches!(site, "same-origin" | "none"))
 }

@@ -4,7 +4,7 @@ use super::{
     account,
     fields::Fields,
     go_to,
-    guard::{LARGEST, is_from_here},
+    guard::{LARGEST, is_from_elsewhere, is_from_here},
     respond,
     session::{Viewer, cookie, session, viewer},
     shell::{self, Frame, Shell},
@@ -259,6 +259,15 @@ pub(crate) async fn try_key(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    // Another site could sign somebody in with a key of its own, and see what they do with it.
+    if is_from_elsewhere(&headers) {
+        let refusal = Refusal::new(
+            StatusCode::FORBIDDEN,
+            "The form is not from this page",
+            "Another site sent it. Nobody was signed in. Open this page yourself, and sign in here.",
+        );
+        return shell::refusal(&frame.root, None, refusal.into_response());
+    }
     let fields = Fields::read(body.get(..4 * LARGEST).unwrap_or(&body));
     match begin(&app, &frame, &address, &fields, is_from_here(&headers)).await {
         Ok(response) => response,
@@ -379,9 +388,17 @@ pub(crate) async fn leave(
     Ok(response)
 }
 
+/// The longest way back. A browser keeps it, sealed, while its person is at GitLab, and browsers keep
+/// at most 4 kB at once.
+const LONGEST_WAY: usize = 1_500;
+
 /// A way below `/` that stays below it; the overview when it would lead elsewhere.
 fn safe(next: &str) -> String {
-    let leads_away = next.starts_with(['/', '\\'])
+    // A browser takes an encoded dot for a dot.
+    let path = next.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
+    let leads_away = next.len() > LONGEST_WAY
+        || path.contains("%2e")
+        || next.starts_with(['/', '\\'])
         || next.contains("//")
         || next.contains('\\')
         || next.contains("..")
@@ -396,9 +413,10 @@ mod tests {
 
     #[test]
     fn the_way_back_stays_here() {
-        for kept in ["", "stacks/network", "runs/r1?action=create", "events?project=7"] {
+        for kept in ["", "stacks/network", "runs/r1?action=create", "runs?branch=v1%2e2"] {
             assert_eq!(safe(kept), kept);
         }
+        let long = "x".repeat(LONGEST_WAY + 1);
         for away in [
             "//evil",
             "/\\evil",
@@ -407,6 +425,10 @@ mod tests {
             "\\evil",
             "a//evil",
             "../x",
+            "%2e%2e/%2E./x",
+            "stacks/.%2e/%2E%2e/x?a",
+            "runs?branch=%0Aevil\n",
+            long.as_str(),
         ] {
             assert_eq!(safe(away), "", "{away}");
         }

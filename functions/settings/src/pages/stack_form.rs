@@ -190,7 +190,7 @@ async fn make(app: &App, frame: &Frame, kind: Kind, fields: &Fields) -> Answer<R
             let stack = stacks::find(app, slug.as_str()).await?.value;
             let mut hint = "checked";
             if hook && stack.project().is_some() {
-                match stacks::ensure_hook(app, &stack).await {
+                match stacks::ensure_hook(app, frame.caller()?, &stack).await {
                     Ok(_) => outcome.push_str(" and its project's webhook"),
                     Err(refusal) => {
                         hint = "no-webhook";

@@ -2,14 +2,17 @@
 //! each session with its own token, so that one whose token is good no more ends whatever others
 //! its person has.
 
-use super::{Someone, provider, record_key, sessions};
+use super::{Someone, provider, record_key, sessions, settings::remember_group};
 use crate::{
     app::App,
     refusal::{Answer, Refusal},
 };
-use gantry_domain::{AccessLevel, ProjectId, UserId, approval::GroupReach, rights::Level};
+use gantry_domain::{
+    AccessLevel, GroupId, ProjectId, UserId, approval::GroupReach, rights::Level, text::clean_line,
+};
 use gantry_gitlab::{Client, Error, InvalidClient};
 use gantry_secrets::{PersonTokens, Session};
+use gantry_setup::{deadline, web::Problem};
 use gantry_sign_in::SignInError;
 use gantry_store::{
     Expect, Key, Outcome, Stored, Write,
@@ -22,6 +25,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
+use tokio::time::Instant;
+use tracing::Instrument as _;
 
 /// A right that is lost in GitLab is lost here after this at the latest.
 const KNOWN_FOR: SignedDuration = SignedDuration::from_mins(5);
@@ -31,6 +36,13 @@ const ASK_AFTER: SignedDuration = SignedDuration::from_mins(4);
 const READING_GOES_ON: SignedDuration = SignedDuration::from_hours(1);
 /// One request asks, and the others wait for it, for so long at most.
 const ASKING: SignedDuration = SignedDuration::from_secs(30);
+/// Its calls end within this: a refresh token is good once, and no two requests send the same.
+const CALLS_END: Duration = Duration::from_secs(25);
+/// What is known of a person stays for so long after GitLab was asked about them: longer than any
+/// session or key of theirs.
+const KEPT_FOR: SignedDuration = SignedDuration::from_hours(366 * 24);
+/// Characters of a person's name.
+const LONGEST_NAME: usize = 120;
 /// An access token with less time left is renewed first.
 const SOON: SignedDuration = SignedDuration::from_secs(60);
 
@@ -104,7 +116,7 @@ pub(super) async fn look(app: &App, place: &Key) -> Answer<Result<Someone, Gone>
             (false, None) => wait(app, &found, someone(person, None), age).await,
         };
     }
-    match ask(app, place, &settings, person.clone()).await? {
+    match ask_to_the_end(app, place, settings, person.clone()).await? {
         Asked::Known(person) => Ok(Ok(someone(person, None))),
         Asked::Ended => {
             sessions::forget(app, place).await?;
@@ -207,6 +219,15 @@ async fn wait(
     Ok(Ok(Someone { away: Some("GitLab has not answered yet".to_owned()), ..old }))
 }
 
+/// Asks in a task of its own, which goes on when nobody waits for it any more: GitLab may have given
+/// new tokens already, and the old ones are good no more.
+async fn ask_to_the_end(app: &App, place: &Key, settings: SignIn, person: Person) -> Answer<Asked> {
+    let (app, place) = (app.clone(), place.clone());
+    let asking = Box::pin(async move { ask(&app, &place, &settings, person).await });
+    let asking = deadline::until(Instant::now() + CALLS_END, asking.in_current_span());
+    tokio::spawn(asking).await.map_err(|error| Problem::internal(&error))?
+}
+
 /// Asks GitLab again what the person may do, and remembers it.
 async fn ask(app: &App, place: &Key, settings: &SignIn, person: Person) -> Answer<Asked> {
     // Read again: what was found before may lack what was renewed meanwhile.
@@ -219,7 +240,10 @@ async fn ask(app: &App, place: &Key, settings: &SignIn, person: Person) -> Answe
     if tokens.expires_at <= app.clock.now() + SOON {
         match renew(app, &mut found, &tokens).await? {
             Ok(renewed) => tokens = renewed,
-            Err(ended_or_away) => return Ok(ended_or_away),
+            Err(SignInError::Refused(_)) => return Ok(Asked::Ended),
+            // An admin has to enter another secret of the application, say: nothing is wrong with
+            // the person's own tokens.
+            Err(error) => return Ok(Asked::Away(error.to_string())),
         }
     }
     let mut read = read(app, settings, &tokens.access).await?;
@@ -227,7 +251,9 @@ async fn ask(app: &App, place: &Key, settings: &SignIn, person: Person) -> Answe
         // Its time may be over by GitLab's clock.
         match renew(app, &mut found, &tokens).await? {
             Ok(renewed) => tokens = renewed,
-            Err(ended_or_away) => return Ok(ended_or_away),
+            // Such as all of an application that is gone.
+            Err(SignInError::Refused(_) | SignInError::WrongSecret) => return Ok(Asked::Ended),
+            Err(error) => return Ok(Asked::Away(error.to_string())),
         }
         read = self::read(app, settings, &tokens.access).await?;
     }
@@ -251,17 +277,30 @@ async fn ask(app: &App, place: &Key, settings: &SignIn, person: Person) -> Answe
     Ok(Asked::Known(person))
 }
 
-/// New tokens, which are kept before they are used: the old ones are not good any more.
+/// New tokens, which are kept before they are used: the old ones are not good any more. Refused where
+/// the session has ended.
 async fn renew(
     app: &App,
     found: &mut Stored<PersonSession>,
     tokens: &PersonTokens,
-) -> Answer<Result<PersonTokens, Asked>> {
-    let Some(provider) = provider(app).await? else { return Ok(Err(Asked::Ended)) };
+) -> Answer<Result<PersonTokens, SignInError>> {
+    let Some(provider) = provider(app).await? else {
+        let why = "signing in with GitLab is not set up completely";
+        return Ok(Err(SignInError::Unavailable(why.to_owned())));
+    };
     let renewed = match provider.renew(&tokens.refresh).await {
         Ok(renewed) => renewed,
-        Err(SignInError::Refused(_) | SignInError::WrongSecret) => return Ok(Err(Asked::Ended)),
-        Err(error) => return Ok(Err(Asked::Away(error.to_string()))),
+        Err(refused @ SignInError::Refused(_)) => {
+            // Who else has renewed them meanwhile keeps what came of it.
+            let now = app.store.get::<PersonSession>(&found.key).await?;
+            let Some(now) = now.filter(|now| now.value.tokens != found.value.tokens) else {
+                return Ok(Err(refused));
+            };
+            let kept = PersonTokens::open(&app.sealer, &found.key.sk, &now.value.tokens);
+            *found = now;
+            return Ok(kept.map_err(|_| refused));
+        }
+        Err(error) => return Ok(Err(error)),
     };
     let sealed = renewed.seal(&app.sealer, &found.key.sk)?;
     // Others note in the record that GitLab is away; nobody else has these tokens.
@@ -279,13 +318,13 @@ async fn renew(
     }
     // It was ended meanwhile, and these end with it.
     sessions::revoke(&provider, &[renewed]).await;
-    Ok(Err(Asked::Ended))
+    Ok(Err(SignInError::Refused("the session has ended".to_owned())))
 }
 
 /// What GitLab says of a person.
 pub(super) struct Told {
-    username: String,
-    name: String,
+    pub(super) username: String,
+    pub(super) name: String,
     pub(super) admin: bool,
     pub(super) levels: BTreeMap<String, Level>,
     /// When it was asked: what was changed after that is not in it.
@@ -312,36 +351,51 @@ pub(super) async fn read(
     let client = linked.client.for_person(access).map_err(unusable)?;
     let projects = app.store.query_all::<ProjectEntry>(keys::PROJECTS, "").await?;
     let here: BTreeSet<ProjectId> = projects.into_iter().map(|entry| entry.value.project).collect();
-    Ok(async {
+    let told = async {
         let user = match client.current_user().await {
             // They are blocked, or kept out in another way: their token is good for nothing.
             Err(Error::Forbidden { message }) => return Err(Error::TokenRejected { message }),
             answer => answer?,
         };
-        let (admin, levels) =
-            tokio::try_join!(is_admin(&client, settings, user.id), client.project_levels())?;
+        let (group, levels) =
+            tokio::try_join!(group_of_admin(&client, settings, user.id), client.project_levels())?;
         let levels = levels
             .into_iter()
             .filter(|known| here.contains(&known.id))
             .filter_map(|known| Some((known.id.to_string(), Level::reached_by(known.level.0)?)))
             .collect();
-        let name = user.name.unwrap_or_else(|| user.username.clone());
-        Ok(Told { username: user.username, name, admin, levels, at })
+        // Their name can be anything, and stands in lists and logs beside those of others.
+        let name = clean_line(user.name.as_deref().unwrap_or_default(), LONGEST_NAME);
+        let name = if name.is_empty() { user.username.clone() } else { name };
+        let told = Told { username: user.username, name, admin: group.is_some(), levels, at };
+        Ok((told, group))
+    };
+    let (told, group) = match told.await {
+        Ok(told) => told,
+        Err(error) => return Ok(Err(error)),
+    };
+    if let Some((path, id)) = group.filter(|(path, _)| !settings.admin_group_ids.contains_key(path))
+    {
+        remember_group(app, settings.generation, path, id).await?;
     }
-    .await)
+    Ok(Ok(told))
 }
 
-/// Maintainers of one of the groups that an admin named.
-async fn is_admin(client: &Client, settings: &SignIn, person: UserId) -> Result<bool, Error> {
-    for path in &settings.admin_groups {
+/// The first of the groups that an admin named, by its path there, whose Maintainer the person is.
+async fn group_of_admin(
+    client: &Client,
+    settings: &SignIn,
+    person: UserId,
+) -> Result<Option<(String, GroupId)>, Error> {
+    for (path, known) in settings.groups_of_admins() {
         // A group that they cannot see is none that they are in.
-        let Some(group) = client.group_by_path(path).await? else { continue };
+        let Some(group) = client.group_meant(path, known).await? else { continue };
         let level = client.group_member_level(group.id, person, GroupReach::Inherited).await?;
         if level.is_some_and(|level| level >= AccessLevel::MAINTAINER) {
-            return Ok(true);
+            return Ok(Some((path.to_owned(), group.id)));
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// Keeps what GitLab said, unless something newer is there.
@@ -355,9 +409,9 @@ pub(super) async fn remember(app: &App, person: &Person) -> Answer<()> {
             return Ok(());
         }
         let expect = before.as_ref().map_or(Expect::Absent, Stored::unchanged);
-        if app.store.write(vec![Write::put(key.clone(), expect, person)?]).await?
-            == Outcome::Written
-        {
+        let write = Write::put(key.clone(), expect, person)?;
+        let write = write.expires(person.read_at + KEPT_FOR);
+        if app.store.write(vec![write]).await? == Outcome::Written {
             return Ok(());
         }
     }

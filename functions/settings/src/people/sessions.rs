@@ -31,6 +31,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::{collections::BTreeMap, time::Duration};
 
+/// The most sessions that a person has at the pages: whoever begins one more loses the oldest.
+const MOST_AT_PAGES: usize = 20;
 /// Sessions that are ended side by side.
 const AT_ONCE: usize = 8;
 /// GitLab is told of the end for so long at most.
@@ -261,6 +263,15 @@ pub(super) async fn good(app: &App, person: Option<UserId>) -> Answer<Vec<Stored
     }
     good.sort_by_key(|session| (session.value.person, session.value.begun_at));
     Ok(good)
+}
+
+/// Ends what a person has no room for beside a new session at the pages, and what is over: nobody may
+/// look at those records again.
+pub(super) async fn make_room(app: &App, person: UserId) -> Answer<()> {
+    let mut at_pages = good(app, Some(person)).await?;
+    at_pages.retain(|session| session.value.key.is_none());
+    at_pages.truncate((at_pages.len() + 1).saturating_sub(MOST_AT_PAGES));
+    if at_pages.is_empty() { Ok(()) } else { end(app, at_pages).await }
 }
 
 /// Ends sessions, here and at GitLab.

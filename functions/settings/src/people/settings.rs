@@ -8,8 +8,8 @@ use crate::{
     refusal::{Answer, Done, Refusal},
 };
 use axum::{Extension, Json, extract::State, http::StatusCode, response::IntoResponse};
-use gantry_domain::rights::Levels;
-use gantry_gitlab::ApiHost;
+use gantry_domain::{GroupId, rights::Levels};
+use gantry_gitlab::{ApiHost, Client};
 use gantry_secrets::{open_application, seal_application};
 use gantry_sign_in::{Provider, ProviderConfig, SCOPES, SignInError};
 use gantry_store::{Expect, Outcome, Stored, Write, config::SignIn, keys};
@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// How people sign in with GitLab.
 #[derive(Serialize, JsonSchema)]
@@ -112,9 +112,10 @@ pub(crate) async fn save(app: &App, body: Map<String, Value>) -> Answer<()> {
     let secret = form.raw_text("secret").map(|text| text.trim().to_owned());
     let secret = secret.filter(|text| !text.is_empty()).map(SecretString::from);
     let known = before.as_ref().map(|found| &found.value);
-    // The secret that is there stays, for the same application of the same server.
-    let kept = known
-        .filter(|known| known.generation == generation)
+    // On another server the same paths are others' groups. The secret that is there stays, for the
+    // same application of the same server.
+    let of_this_server = known.filter(|known| known.generation == generation);
+    let kept = of_this_server
         .filter(|known| application.as_ref() == Some(&known.application))
         .and_then(|known| open_application(&app.sealer, generation, &known.secret).ok());
     if secret.is_none() && kept.is_none() {
@@ -129,14 +130,15 @@ pub(crate) async fn save(app: &App, body: Map<String, Value>) -> Answer<()> {
     let provider =
         provider_of(app, &linked.integration.api_host, &application, &secret, &redirect)?;
     provider.check().await.map_err(wrong)?;
-    let same = known
-        .is_some_and(|known| known.generation == generation && known.application == application);
+    let same = of_this_server.is_some_and(|known| known.application == application);
+    let groups_before = || of_this_server.map(|known| known.admin_groups.clone());
+    let admin_groups = groups.or_else(groups_before).unwrap_or_default();
     let settings = SignIn {
         secret: seal_application(&app.sealer, generation, &secret)?,
         application,
         generation,
-        admin_groups: groups
-            .unwrap_or_else(|| known.map(|known| known.admin_groups.clone()).unwrap_or_default()),
+        admin_group_ids: group_ids(&linked.client, of_this_server, &admin_groups).await?,
+        admin_groups,
         levels,
         run_links_off: run_links
             .map_or_else(|| known.is_some_and(|known| known.run_links_off), |links| !links),
@@ -160,6 +162,45 @@ fn is_group(text: &str) -> Result<String, String> {
         true => Ok(text.to_owned()),
         false => Err("Must be a group's full path, such as acme/platform".to_owned()),
     }
+}
+
+/// GitLab's IDs of the groups. Those that are known stay: whoever gets the path of such a group later
+/// gets nothing with it. What Gantry's user does not see is remembered with the first admin.
+async fn group_ids(
+    client: &Client,
+    before: Option<&SignIn>,
+    groups: &[String],
+) -> Answer<BTreeMap<String, GroupId>> {
+    let mut ids = BTreeMap::new();
+    for path in groups {
+        let id = match before.and_then(|before| before.admin_group_ids.get(path)) {
+            Some(id) => Some(*id),
+            None => client.group_by_path(path).await?.map(|group| group.id),
+        };
+        ids.extend(id.map(|id| (path.clone(), id)));
+    }
+    Ok(ids)
+}
+
+/// Remembers which group is meant by a path, once somebody is an admin by it.
+pub(super) async fn remember_group(
+    app: &App,
+    generation: u32,
+    path: String,
+    group: GroupId,
+) -> Answer<()> {
+    let Some(found) = app.store.get::<SignIn>(&keys::sign_in()).await? else { return Ok(()) };
+    let mut settings = found.value.clone();
+    let is_meant = settings.generation == generation
+        && settings.admin_groups.contains(&path)
+        && !settings.admin_group_ids.contains_key(&path);
+    if is_meant {
+        settings.admin_group_ids.insert(path, group);
+        // Where somebody else was first, the next reading looks again.
+        let write = Write::put(keys::sign_in(), found.unchanged(), &settings)?;
+        let _either_way = app.store.write(vec![write]).await?;
+    }
+    Ok(())
 }
 
 fn levels(form: &mut Form, before: Levels) -> Levels {
@@ -229,12 +270,17 @@ async fn put(app: &App, before: Option<&Stored<SignIn>>, settings: &SignIn) -> A
 }
 
 /// Remembers that somebody came back from GitLab: it has the redirect URI.
-pub(super) async fn seen_working(app: &App, settings: &Stored<SignIn>) -> Answer<()> {
-    if settings.value.works_since.is_none() {
+pub(super) async fn seen_working(app: &App, settings: &SignIn) -> Answer<()> {
+    if settings.works_since.is_some() {
+        return Ok(());
+    }
+    // Read again: what was learned of this person may stand there since.
+    let found = app.store.get::<SignIn>(&keys::sign_in()).await?;
+    if let Some(found) = found.filter(|found| found.value.application == settings.application) {
         let works_since = Some(app.clock.now());
-        let seen = SignIn { works_since, ..settings.value.clone() };
+        let seen = SignIn { works_since, ..found.value.clone() };
         // The next person is as good.
-        let write = Write::put(keys::sign_in(), settings.unchanged(), &seen)?;
+        let write = Write::put(keys::sign_in(), found.unchanged(), &seen)?;
         let _either_way = app.store.write(vec![write]).await?;
     }
     Ok(())

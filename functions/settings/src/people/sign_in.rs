@@ -209,8 +209,8 @@ async fn let_in(
     let person = Person {
         id: signed_in.id,
         generation: settings.value.generation,
-        username: signed_in.username.clone(),
-        name: signed_in.name.clone(),
+        username: told.username,
+        name: told.name,
         admin: told.admin,
         levels: told.levels,
         read_at: told.at,
@@ -223,7 +223,7 @@ async fn let_in(
             Begun::Session { session, next }
         }
     };
-    seen_working(app, settings).await?;
+    seen_working(app, &settings.value).await?;
     let levels = settings.value.levels;
     Ok(Arrived { someone: Someone { person, levels, away: None, key: None }, begun })
 }
@@ -235,8 +235,7 @@ async fn begin(
     tokens: &PersonTokens,
     here: &Here<'_>,
 ) -> Answer<Session> {
-    // Those whose time is over go now: nobody may look at their records again.
-    sessions::good(app, Some(person.id)).await?;
+    sessions::make_room(app, person.id).await?;
     let place = keys::session(person.id, &Session::new_id());
     let session = Session::begin(place.sk.clone(), app.clock.now());
     keep(app, place, person, tokens, SESSION_LASTS, None, here).await?;

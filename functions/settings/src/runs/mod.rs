@@ -109,13 +109,21 @@ pub(crate) async fn page(
     Ok((runs, next))
 }
 
-/// A stack's newest runs, the newest first, and whether there are older ones.
-pub(crate) async fn newest(app: &App, stack: &Stack, most: i32) -> Answer<(Vec<Run>, bool)> {
+/// Those of a stack's newest runs that the caller may see, the newest first, and whether there are
+/// older ones.
+pub(crate) async fn newest(
+    app: &App,
+    caller: &Caller,
+    stack: &Stack,
+    most: i32,
+) -> Answer<(Vec<Run>, bool)> {
     let partition = keys::stack_partition(&stack.id);
     let page = app.store.query::<RunEntry>(&partition, PREFIX, None, true, most).await?;
     let wanted: Vec<_> = page.items.iter().map(|entry| keys::run(&entry.value.run)).collect();
     let parts = try_join_all(wanted.chunks(AT_ONCE).map(|part| by_id(app, part))).await?;
-    Ok((parts.concat(), page.next.is_some()))
+    let mut runs = parts.concat();
+    runs.retain(|run| caller.sees(run.project()));
+    Ok((runs, page.next.is_some()))
 }
 
 /// Runs by their keys, the newest first.
@@ -219,12 +227,19 @@ async fn seen(app: &App, caller: &Caller, mut runs: Vec<Run>) -> Answer<Vec<Run>
     Ok(runs)
 }
 
-/// A stack's runs in a list of its partition: those that queue, or wait for its apply.
-pub(crate) async fn listed(app: &App, stack: &Stack, list: &str) -> Answer<Vec<Run>> {
+/// A stack's runs in a list of its partition that the caller may see: those that queue, or wait for
+/// its apply.
+pub(crate) async fn listed(
+    app: &App,
+    caller: &Caller,
+    stack: &Stack,
+    list: &str,
+) -> Answer<Vec<Run>> {
     let partition = keys::stack_partition(&stack.id);
     let page = app.store.query::<RunEntry>(&partition, list, None, false, 100).await?;
     let wanted: Vec<_> = page.items.iter().map(|entry| keys::run(&entry.value.run)).collect();
     let mut runs = by_id(app, &wanted).await?;
+    runs.retain(|run| caller.sees(run.project()));
     runs.reverse();
     Ok(runs)
 }

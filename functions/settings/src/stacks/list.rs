@@ -142,6 +142,8 @@ pub(crate) async fn find_page(app: &App, caller: &Caller, query: &ListQuery) -> 
     let mut rows = rows(app, &ids).await?;
     for row in &mut rows {
         paths.set_in(&mut row.stack.value);
+        // Of a stack that was moved, it may show what is in the project that it was moved from.
+        row.latest = row.latest.take().filter(|run| caller.sees(run.project()));
     }
     Ok(StackPage { rows, next })
 }

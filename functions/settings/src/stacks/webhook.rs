@@ -2,6 +2,7 @@
 
 use super::{changed_meanwhile, find};
 use crate::{
+    access::Caller,
     app::App,
     gitlab::{Linked, detached},
     integration::{Addresses, HookSecrets, by_hand, kept_secrets},
@@ -12,7 +13,7 @@ use axum::{
     extract::{Path, State},
     response::IntoResponse,
 };
-use gantry_domain::{ProjectId, feedback::Statuses, stack::Stack};
+use gantry_domain::{ProjectId, feedback::Statuses, rights::Right, stack::Stack};
 use gantry_gitlab::{Client, Error, HookSettings, ProjectHook};
 use gantry_store::{Expect, Outcome, Stored, Write, config::ProjectEntry, keys};
 use schemars::JsonSchema;
@@ -51,17 +52,21 @@ struct HookView {
 /// Makes or repairs the webhook of the stack's project.
 pub(crate) async fn make(
     State(app): State<App>,
+    Extension(caller): Extension<Caller>,
     Path(slug): Path<String>,
 ) -> Answer<impl IntoResponse> {
     let stack = find(&app, &slug).await?.value;
-    let made = ensure_hook(&app, &stack).await?;
+    let made = ensure_hook(&app, &caller, &stack).await?;
     let verb = if made.created { "created" } else { "repaired" };
     let done = Done::new(format!("{verb} the webhook of {}", made.hook.project_path));
     Ok((Extension(done), Json(made)))
 }
 
 /// Makes the webhook of the stack's project, or writes all that it should be to the one there is.
-pub(crate) async fn ensure_hook(app: &App, stack: &Stack) -> Answer<Made> {
+///
+/// The secrets are those of all projects: whoever is no admin of the installation is told how to make
+/// it by hand without them.
+pub(crate) async fn ensure_hook(app: &App, caller: &Caller, stack: &Stack) -> Answer<Made> {
     let project = project_of(stack)?;
     let linked = app.gitlab.linked().await?;
     if let Some(why) = detached(stack, Some(&linked.integration)) {
@@ -74,7 +79,7 @@ pub(crate) async fn ensure_hook(app: &App, stack: &Stack) -> Answer<Made> {
     let note_events = takes_commands(app, project).await?;
     let manual = |refusal: Refusal, endpoint: Option<&str>| {
         let mut manual = by_hand(endpoint, Some(project), true, note_events);
-        manual.secrets = Some(HookSecrets::of_new(&secrets));
+        manual.secrets = caller.may(Right::Admin).then(|| HookSecrets::of_new(&secrets));
         refusal.with("webhook", json!(manual))
     };
     let Some(url) = endpoint.clone().filter(|_| note.is_none()) else {

@@ -2,7 +2,7 @@
 
 use crate::{
     browser::Browser,
-    people::{member, offered, sign_in},
+    people::{key_of, member, offered, sign_in},
     support::{Options, World, connected, signer, world_with},
 };
 use gantry_domain::{
@@ -96,6 +96,44 @@ async fn a_review_carries_the_person_and_each_button_is_a_request_of_its_own() {
         browser.send(&path, wrong).await.expect(422);
     }
     assert!(self::asked(&w).is_empty(), "nothing of what was refused is asked for");
+}
+
+/// Many who look may review: nobody uses up the ID that somebody else confirms with.
+#[tokio::test]
+async fn the_same_request_id_of_two_people_is_two_requests() {
+    let (w, _) = offered().await;
+    let stack = w.stack().await;
+    let run = w.run(&stack, "a", RunState::Unconfirmed).await;
+    let rita = key_of(&sign_in(&w, &member(&w, "rita", 20)).await).await;
+    let mia = key_of(&sign_in(&w, &member(&w, "mia", 40)).await).await;
+    w.sent();
+    let same = [("idempotency-key", "deploy-1")];
+    let ask = async |key: &str, what: &str, body: Value| {
+        let path = format!("/api/v1/runs/{}/{what}", run.id);
+        w.ask("POST", &path, Some(key), &same, body.to_string()).await
+    };
+    let review = ask(&rita, "review", json!({ "decision": "reject" })).await.expect(202);
+    let request = review.body["request"].as_str().unwrap().parse().unwrap();
+    let outcome = CommandOutcome {
+        actor: "rita".to_owned(),
+        done: true,
+        message: "Rejected.".to_owned(),
+        run: Some(run.id.clone()),
+        at: w.clock.now(),
+    };
+    w.put(keys::command(&stack.id, &request), &outcome).await;
+    // Her own request is the same again; Mia's is another one, and so is that of a key.
+    let again = ask(&rita, "review", json!({ "decision": "reject" })).await.expect(200);
+    assert_eq!(again.body["request"], review.body["request"]);
+    let confirmed = ask(&mia, "confirm", json!({})).await.expect(202);
+    assert_ne!(confirmed.body["request"], review.body["request"]);
+    let by_key = ask(&w.admin, "confirm", json!({})).await.expect(202);
+    assert_eq!(by_key.body["request"], "deploy-1");
+    let commands: Vec<Command> = asked(&w).into_iter().map(|(_, _, command)| command).collect();
+    let [Command::Review { .. }, Command::Confirm { .. }, Command::Confirm { .. }] = &commands[..]
+    else {
+        panic!("{commands:?}")
+    };
 }
 
 #[tokio::test]

@@ -237,14 +237,16 @@ async fn what_is_sent_without_a_session_is_not_done_and_not_lost() {
     }
 
     // Another site has nothing sent in somebody's name.
-    for elsewhere in [
-        &[("content-type", FORM)][..],
-        &[("content-type", FORM), ("sec-fetch-site", "cross-site")],
-        &[("content-type", FORM), ("sec-fetch-site", "same-site")],
+    for (elsewhere, signed_in) in [
+        (&[("content-type", FORM)][..], 303),
+        (&[("content-type", FORM), ("sec-fetch-site", "cross-site")], 403),
+        (&[("content-type", FORM), ("sec-fetch-site", "same-site")], 403),
     ] {
         let got = send("/stacks/new", typed, elsewhere).await.expect(401).text;
         assert!(!got.contains("name=\"kept\""), "{got}");
-        send("/sign-in", &form(&w.admin, &kept), elsewhere).await.expect(303);
+        let got = send("/sign-in", &form(&w.admin, &kept), elsewhere).await.expect(signed_in);
+        // Nor is somebody signed in by it, with a key of the other site's.
+        assert_eq!(got.headers.contains_key("set-cookie"), signed_in == 303, "{}", got.text);
     }
     // Not for ever, and nothing but what was sealed here.
     send("/sign-in", &form(&w.admin, typed), &here).await.expect(303);

@@ -230,6 +230,41 @@ async fn maintainers_of_an_admin_group_are_admins() {
     }
 }
 
+/// Anybody may get the path that a group had before: it makes no admins.
+#[tokio::test]
+async fn an_admin_group_is_the_same_group_whatever_its_path_is() {
+    for bot_sees_it in [true, false] {
+        let w = connected().await;
+        let (application, group) = (application(&w), w.gitlab.create_group("acme/platform"));
+        if bot_sees_it {
+            w.gitlab.set_group_member(group, w.bot, 10);
+        }
+        let groups = json!({ "admin_groups": ["acme/platform"] });
+        offer(&w, &application, groups.clone()).await.expect(200);
+        let grace = w.gitlab.person("grace");
+        w.gitlab.set_group_member(group, grace.id(), 40);
+        let browser = sign_in(&w, &grace).await;
+        browser.get("/keys").await.expect(200);
+        let view = w.get("/api/v1/sign-in").await.expect(200).body;
+        assert!(view["works_since"].is_string(), "{view}");
+
+        w.gitlab.rename_group(group, "acme/engineering");
+        let squatted = w.gitlab.create_group("acme/platform");
+        let eve = w.gitlab.person("eve");
+        w.gitlab.set_group_member(squatted, eve.id(), 50);
+        let eves = sign_in(&w, &eve).await;
+        eves.get("/keys").await.expect(403);
+        w.hand.advance(5 * MINUTE);
+        browser.get("/keys").await.expect(200);
+        // Nor does saving again make it another one.
+        w.gitlab.set_group_member(squatted, w.bot, 10);
+        offer(&w, &application, groups).await.expect(200);
+        w.hand.advance(5 * MINUTE);
+        eves.get("/keys").await.expect(403);
+        browser.get("/keys").await.expect(200);
+    }
+}
+
 #[tokio::test]
 async fn a_sign_in_is_good_once_in_the_browser_that_began_it_and_for_ten_minutes() {
     let (w, _) = offered().await;
@@ -276,12 +311,42 @@ async fn a_sign_in_is_good_once_in_the_browser_that_began_it_and_for_ten_minutes
 async fn nobody_is_led_away() {
     let (w, _) = offered().await;
     let ada = member(&w, "ada", 40);
-    for next in ["%2F%2Fevil.example", "https:%2F%2Fevil.example", "..%2F..%2Fx", "%5C%5Cevil"] {
+    for next in [
+        "%2F%2Fevil.example",
+        "https:%2F%2Fevil.example",
+        "..%2F..%2Fx",
+        "%5C%5Cevil",
+        "%252e%252e%2F%252E.%2Fx",
+        "ada@evil.example:%2F%2Fx",
+        "javascript:alert(1)",
+        "%09%2F%2Fevil.example",
+    ] {
         let (url, kept) = set_out(&w, next).await;
         let back = ada.authorize(&url).unwrap();
         let got = come_back(&w, &back, &kept).await.expect(303);
         assert_eq!(got.headers["location"], "../../", "{next}");
     }
+}
+
+#[tokio::test]
+async fn what_somebody_is_called_is_a_line_and_what_is_known_of_them_goes_after_a_year() {
+    let (w, _) = offered().await;
+    let ada = w.gitlab.person("ada");
+    w.gitlab.name_user(ada.id(), "Ada\u{202e}\n\u{1b}[31m Lovelace");
+    let browser = sign_in(&w, &ada).await;
+    assert_eq!(w.activities().await[0].0, "Ada Lovelace @ada");
+    w.gitlab.name_user(ada.id(), "\u{200b}");
+    w.hand.advance(5 * MINUTE);
+    let page = browser.get("/account").await.expect(200).text;
+    assert!(page.contains(">ada @ada</a>"), "{page}");
+
+    let key = keys::person(UserId(ada.id().0));
+    let client = aws_sdk_dynamodb::Client::new(&w.table.config());
+    let text = aws_sdk_dynamodb::types::AttributeValue::S;
+    let asked = client.get_item().table_name("gantry").key("pk", text(key.pk));
+    let item = asked.key("sk", text(key.sk)).send().await.unwrap().item.unwrap();
+    let ends: i64 = item["ttl"].as_n().unwrap().parse().unwrap();
+    assert_eq!(ends, w.clock.now().as_second() + 366 * 24 * 60 * 60);
 }
 
 #[tokio::test]
@@ -364,6 +429,8 @@ async fn while_gitlab_is_away_people_read_for_an_hour_and_do_nothing() {
 #[tokio::test]
 async fn another_server_ends_all_sessions_and_what_is_on_its_way() {
     let (w, application) = offered().await;
+    let groups = json!({ "admin_groups": ["acme/platform"] });
+    offer(&w, &application, groups).await.expect(200);
     w.stack().await;
     let ada = member(&w, "ada", 40);
     let browser = sign_in(&w, &ada).await;
@@ -382,6 +449,10 @@ async fn another_server_ends_all_sessions_and_what_is_on_its_way() {
         .send("PUT", "/api/v1/sign-in", json!({ "application_id": application.application_id }))
         .await;
     assert!(got.expect(422).error("secret").contains("secret"));
+    // Groups of the same paths are others' there.
+    let there = self::application(&other);
+    let view = offer(&w, &there, json!({})).await.expect(200).body;
+    assert_eq!((view["offered"].as_bool(), &view["admin_groups"]), (Some(true), &json!([])));
 }
 
 #[tokio::test]

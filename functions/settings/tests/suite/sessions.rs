@@ -4,10 +4,10 @@
 use crate::{
     browser::{Browser, FORM, form_of, hidden},
     people::{MINUTE, come_back, member, offer, offered, set_out, sign_in},
-    support::{Got, START, World, connected},
+    support::{Got, Options, START, World, connected},
 };
 use gantry_domain::run::RunState;
-use gantry_fake_gitlab::Person;
+use gantry_fake_gitlab::{Fault, Matcher, Person};
 use gantry_queue::{Command, Message, StackMessage};
 use gantry_secrets::{PersonTokens, Sealer};
 use gantry_store::{Stored, config::PersonSession, keys};
@@ -463,6 +463,30 @@ async fn what_is_over_is_not_used_and_does_not_stay() {
 }
 
 #[tokio::test]
+async fn of_too_many_sessions_the_oldest_end_and_no_key_does() {
+    let (w, _) = offered().await;
+    let (ada, eve) = (member(&w, "ada", 40), w.gitlab.person("eve"));
+    let of_eve = sign_in(&w, &eve).await;
+    let mut all = vec![sign_in(&w, &ada).await];
+    let key = make_key(&all[0], &ada, "laptop", "90").await;
+    let first = records(&w).await;
+    let first =
+        first.iter().find(|one| one.value.key.is_none() && one.value.person.0 == ada.id().0);
+    let tokens = tokens_of(first.unwrap());
+    for _ in 0..20 {
+        w.hand.advance(Duration::from_secs(1));
+        all.push(sign_in(&w, &ada).await);
+    }
+    all[0].get("/").await.expect(303);
+    assert!(!is_good(&w, &tokens.access).await);
+    for browser in all[1..].iter().chain([&of_eve]) {
+        browser.get("/").await.expect(200);
+    }
+    ask(&w, &key, "GET", "/api/v1/stacks").await.expect(200);
+    assert_eq!(records(&w).await.len(), 22);
+}
+
+#[tokio::test]
 async fn without_sign_in_and_without_the_server_nothing_is_left() {
     for how in ["remove", "unlink"] {
         let (w, application) = offered().await;
@@ -513,6 +537,81 @@ async fn while_gitlab_is_away_a_key_reads_and_what_is_ended_ends() {
     w.gitlab.set_down(false);
     w.hand.advance(MINUTE);
     ask(&w, &key, "GET", "/api/v1/stacks/network").await.expect(200);
+}
+
+/// GitLab takes a refresh token once.
+#[tokio::test]
+async fn tokens_that_are_renewed_are_kept_whoever_stops_waiting() {
+    let (w, _) = offered().await;
+    let stack = w.stack().await;
+    let run = w.run(&stack, "one", RunState::Unconfirmed).await;
+    let browser = sign_in(&w, &member(&w, "ada", 40)).await;
+    w.hand.advance(Duration::from_secs(3 * 60 * 60));
+    let before = w.gitlab.requests().len();
+    let renewed = async {
+        while w.gitlab.requests()[before..].iter().all(|one| one.path != "/oauth/token") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = renewed => {}
+        got = browser.get("/stacks/network") => panic!("it was not left: {}", got.status),
+    }
+    browser.send(&format!("/runs/{}/confirm", run.id), "comment=").await.expect(303);
+    assert_eq!(records(&w).await.len(), 1);
+}
+
+#[tokio::test]
+async fn many_requests_at_once_renew_tokens_once() {
+    let (w, _) = offered().await;
+    w.stack().await;
+    let browser = sign_in(&w, &member(&w, "ada", 40)).await;
+    w.hand.advance(Duration::from_secs(3 * 60 * 60));
+    let before = w.gitlab.requests().len();
+    let all = (0..8).map(|_| browser.get("/stacks/network"));
+    for got in futures::future::join_all(all).await {
+        got.expect(200);
+    }
+    let asked = w.gitlab.requests();
+    let renewed = asked[before..].iter().filter(|one| one.path == "/oauth/token");
+    assert_eq!(renewed.count(), 1);
+}
+
+/// The tokens of people are as good as before once an admin has put it right.
+#[tokio::test]
+async fn what_is_wrong_with_nobodys_tokens_ends_no_session_and_no_key() {
+    let (mut w, _) = offered().await;
+    w.stack().await;
+    let ada = member(&w, "ada", 40);
+    let browser = sign_in(&w, &ada).await;
+    let key = make_key(&browser, &ada, "laptop", "365").await;
+    let cookie = browser.cookie;
+    let expect = async |w: &World, status: u16| {
+        let got = ask(w, &key, "GET", "/api/v1/stacks/network").await;
+        got.expect(status);
+        Browser { w, cookie: cookie.clone() }.get("/").await.expect(status);
+        assert_eq!(records(w).await.len(), 2);
+    };
+    // The application has another secret in GitLab, which nobody has entered yet; or what stands
+    // before GitLab answers in its place.
+    for (code, error) in [(401, "invalid_client"), (503, "Service Unavailable")] {
+        let body = json!({ "error": error }).to_string();
+        let fault = Fault::Status { code, body, headers: Vec::new() };
+        w.gitlab.fail_always(Matcher::new("POST", "/oauth/token"), fault);
+        w.hand.advance(Duration::from_secs(3 * 60 * 60));
+        expect(&w, 503).await;
+        w.gitlab.clear_faults();
+        w.hand.advance(MINUTE);
+        expect(&w, 200).await;
+    }
+    // Somebody has left out its address.
+    w.hand.advance(Duration::from_secs(3 * 60 * 60));
+    w.start(Options { public_url: None, ..Options::default() });
+    expect(&w, 503).await;
+    w.start(Options::default());
+    w.hand.advance(MINUTE);
+    expect(&w, 200).await;
 }
 
 /// What was typed while the session ended is kept in its tab while another one signs in.

@@ -185,7 +185,7 @@ pub(crate) async fn world_with(options: Options) -> World {
     let gitlab = FakeGitlab::start(config).await.unwrap();
     let bot = gitlab.create_bot("project_1_bot_abc");
     let token = gitlab.create_token(bot, &["api"], None);
-    let project = gitlab.create_project("acme/network", options.project).unwrap();
+    let project = gitlab.create_project("acme/network", options.project.clone()).unwrap();
     gitlab.set_member(project, bot, 40);
 
     let folder = tempfile::tempdir().unwrap();
@@ -197,23 +197,8 @@ pub(crate) async fn world_with(options: Options) -> World {
     ensure_first_admin_key(&store, secrets.as_ref(), &clock).await.unwrap();
     let admin = secrets.get(SecretName::AdminKey).await.unwrap().unwrap();
     let sent = Arc::new(Recorder::default());
-    let now = clock.clone();
-    let router = router(Deps {
-        store: store.clone(),
-        sender: Sender::new(Arc::clone(&sent) as _, Arc::new(move || now.now())),
-        dead_letters: Arc::clone(&sent) as _,
-        secrets: Arc::clone(&secrets),
-        sealer: Sealer::new(&"sealing".into()),
-        signer: signer(),
-        objects: objects.clone(),
-        clock: clock.clone(),
-        public_url: options.public_url.map(|url| url.parse().unwrap()),
-        ca_pem: None,
-        command_wait: options.command_wait,
-        confinement: options.confinement,
-    });
     let admin = admin.expose_secret().to_owned();
-    World {
+    let mut world = World {
         gitlab,
         bot,
         token,
@@ -225,10 +210,12 @@ pub(crate) async fn world_with(options: Options) -> World {
         hand,
         clock,
         admin,
-        router,
+        router: Router::new(),
         sent,
         folder,
-    }
+    };
+    world.start(options);
+    world
 }
 
 fn fake_config(clock: &Clock) -> Config {
@@ -248,6 +235,26 @@ pub(crate) fn signer() -> Signer {
 }
 
 impl World {
+    /// Starts the program, anew if it was started before: of the options, only those of the program
+    /// count.
+    pub(crate) fn start(&mut self, options: Options) {
+        let (sent, now) = (&self.sent, self.clock.clone());
+        self.router = router(Deps {
+            store: self.store.clone(),
+            sender: Sender::new(Arc::clone(sent) as _, Arc::new(move || now.now())),
+            dead_letters: Arc::clone(sent) as _,
+            secrets: Arc::clone(&self.secrets),
+            sealer: Sealer::new(&"sealing".into()),
+            signer: signer(),
+            objects: self.objects.clone(),
+            clock: self.clock.clone(),
+            public_url: options.public_url.map(|url| url.parse().unwrap()),
+            ca_pem: None,
+            command_wait: options.command_wait,
+            confinement: options.confinement,
+        });
+    }
+
     /// Asks, and compares the answer with the description.
     pub(crate) async fn ask(
         &self,

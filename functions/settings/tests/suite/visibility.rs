@@ -4,17 +4,18 @@
 use crate::{
     browser::Browser,
     people::{key_of, member, offer, offered, sign_in},
-    support::{COMMIT, Got, World, signer},
+    support::{ADDRESS, COMMIT, Got, World, signer},
 };
 use gantry_domain::{
     RunId,
     event::{EventRecord, EventSource},
     run::{Phase, Run, RunState},
-    stack::Stack,
+    stack::{Stack, StackHead},
 };
 use gantry_fake_gitlab::ProjectOptions;
 use gantry_secrets::{TokenFor, TokenKind, links::read_link};
 use gantry_store::{
+    Key,
     config::SlugEntry,
     keys,
     scheduler::{Receipt, RunEntry, VersionRecord, VersionState},
@@ -138,6 +139,15 @@ async fn lists_and_counts_have_only_what_somebody_sees() {
         for word in ["vault", "acme/secret", "secret-label", "of-others"] {
             assert!(!text.contains(word), "{page} has {word}: {text}");
         }
+    }
+    // Where others work from is for admins.
+    w.send("PUT", "/api/v1/stacks/network", json!({ "labels": ["one"] })).await.expect(200);
+    let path = "/api/v1/activity?about=network";
+    let (hers, all) = (list(&w, &adas, path).await, w.get(path).await.expect(200).body);
+    assert_ne!(hers["activities"], json!([]));
+    assert!(all.to_string().contains(ADDRESS) && !hers.to_string().contains(ADDRESS), "{hers}");
+    for path in ["/activity", "/activity/export"] {
+        assert!(!ada.get(path).await.expect(200).text.contains(ADDRESS), "{path}");
     }
     // What is wrong with GitLab names projects.
     w.ask("GET", "/api/v1/integration", Some(&adas), &[], "").await.expect(403);
@@ -277,6 +287,15 @@ async fn the_registry_has_only_the_modules_that_somebody_sees() {
 async fn a_stack_that_was_moved_keeps_what_it_ran_before_from_others() {
     let (w, mut stack, vault) = two_projects().await;
     let run = w.run(&stack, "one", RunState::Finished).await;
+    let queued = RunEntry {
+        run: run.id.clone(),
+        stack: stack.id.clone(),
+        run_type: run.run_type,
+        created_at: run.created_at,
+    };
+    w.put(Key::new(keys::stack_partition(&stack.id), "queue#1"), &queued).await;
+    let head = StackHead { latest: Some(run.id.clone()), last_number: 1, ..StackHead::default() };
+    w.set_head(&stack.id, head).await;
     stack.repository = vault.repository.clone();
     stack.project_path.clone_from(&vault.project_path);
     w.put(keys::stack_config(&stack.id), &stack).await;
@@ -298,6 +317,11 @@ async fn a_stack_that_was_moved_keeps_what_it_ran_before_from_others() {
         let listed = list(&w, &key, "/api/v1/runs").await;
         assert_eq!(listed["runs"] != json!([]), seen == 200, "{listed}");
         let got = browser.get("/stacks/network").await.expect(stack);
+        assert_eq!(got.text.contains(run.id.as_str()), seen == 200, "{}", got.text);
+        // Nor do counts and the last run of a list tell of it.
+        let got = browser.get("/stacks/network/history").await.expect(stack);
+        assert_eq!(got.text.contains("1 run ended"), seen == 200, "{}", got.text);
+        let got = browser.get("/").await.expect(200);
         assert_eq!(got.text.contains(run.id.as_str()), seen == 200, "{}", got.text);
     }
 }

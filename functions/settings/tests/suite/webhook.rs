@@ -1,6 +1,9 @@
 //! The project's one webhook.
 
-use crate::support::{Options, connected, world_with};
+use crate::{
+    people::{key_of, member, offer, offered, sign_in},
+    support::{Options, connected, world_with},
+};
 use gantry_fake_gitlab::{Fault, Matcher};
 use gantry_gitlab::{ApiHost, Client, ClientConfig};
 use serde_json::json;
@@ -145,6 +148,29 @@ async fn where_it_cannot_be_made_all_is_said_to_make_it_by_hand() {
     assert!(hook["terraform"].as_str().unwrap().contains("  note_events           = true\n"));
     w.gitlab.set_down(true);
     w.post(PATH, json!({})).await.expect(503);
+}
+
+/// They are the secrets of all projects' webhooks.
+#[tokio::test]
+async fn its_secrets_are_told_to_admins_alone() {
+    let (w, application) = offered().await;
+    let group = w.gitlab.create_group("acme/platform");
+    offer(&w, &application, json!({ "admin_groups": ["acme/platform"] })).await.expect(200);
+    w.stack().await;
+    w.gitlab.set_member(w.project, w.bot, 30);
+    let grace = w.gitlab.person("grace");
+    w.gitlab.set_group_member(group, grace.id(), 40);
+    let secret = w.post(PATH, json!({})).await.expect(409).body["webhook"]["secret"].clone();
+    for (person, is_told) in [(member(&w, "olga", 50), false), (grace, true)] {
+        let browser = sign_in(&w, &person).await;
+        let key = key_of(&browser).await;
+        let got = w.ask("POST", PATH, Some(&key), &[], "{}").await.expect(409);
+        let hook = &got.body["webhook"];
+        assert_eq!(hook["endpoint"], "https://gantry.example.com/webhooks/gitlab");
+        assert_eq!(hook["secret"] == secret, is_told, "{}", got.text);
+        assert_eq!(hook["signing_token"].is_string(), is_told, "{}", got.text);
+        assert_eq!(got.text.contains(secret.as_str().unwrap()), is_told, "{}", got.text);
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! happens while GitLab cannot be asked.
 
 use gantry_domain::{
+    GroupId,
     approval::{Approvals, Decision, VerdictState},
     rights::{Level, StackLevels},
     run::{PlanOptions, RunType},
@@ -423,6 +424,13 @@ story!(admins_confirm_whatever_they_are_in_the_project, |mut w| async move {
                 requires Maintainer";
     refused(&mut w, "dee", confirm(&run), gone).await;
     w.gitlab.set_group_member(platform, w.bot, 10);
+    refused(&mut w, "eve", confirm(&run), gone).await;
+    // Whoever gets the path of a group that is known makes no admins with it.
+    w.admin_group_is("tools/platform", GroupId(platform.0)).await;
+    w.gitlab.rename_group(platform, "tools/engineering");
+    let another = w.gitlab.create_group("tools/platform");
+    w.gitlab.set_group_member(another, w.gitlab.create_user("eve"), 50);
+    w.gitlab.set_group_member(another, w.bot, 10);
     refused(&mut w, "eve", confirm(&run), gone).await;
     done(&mut w, "dee", confirm(&run), "Confirmed. Applying next.").await;
     w.run_in("network", "finished").await;

@@ -102,9 +102,10 @@ pub fn cut_middle(text: &str, chars: usize) -> String {
 pub const PARTIAL_PLAN: &str = "This plan covers only part of the configuration.";
 
 /// Who or what ended a run, as a sentence: "Superseded by …" stays as it is, a name becomes
-/// "Stopped by …".
+/// "Stopped by …". A person is called `Ada Lovelace @ada`, and may choose any name.
 pub fn stopped_by(who: &str) -> String {
-    if who.contains(' ') && who.starts_with(char::is_uppercase) {
+    let is_person = who.contains(" @") && !who.starts_with("Stopped by ");
+    if who.contains(' ') && who.starts_with(char::is_uppercase) && !is_person {
         who.to_owned()
     } else {
         format!("Stopped by {who}")
@@ -289,6 +290,20 @@ mod tests {
         assert_eq!(clean_line(" a\n\n  b\tc ", 10), "a b c");
         assert_eq!(clean_line("abcdef", 6), "abcdef");
         assert_eq!(clean_line("abcdefg", 6), "abcde…");
+    }
+
+    #[test]
+    fn whoever_stops_a_run_is_named_whatever_they_are_called() {
+        for (who, said) in [
+            ("ada", "Stopped by ada"),
+            ("Superseded by c14e3cbd", "Superseded by c14e3cbd"),
+            ("Ada Lovelace @ada", "Stopped by Ada Lovelace @ada"),
+            ("Ada Lovelace @ada (key laptop)", "Stopped by Ada Lovelace @ada (key laptop)"),
+            ("Superseded by c14e3cbd @eve", "Stopped by Superseded by c14e3cbd @eve"),
+            ("Stopped by Ada Lovelace @ada", "Stopped by Ada Lovelace @ada"),
+        ] {
+            assert_eq!(stopped_by(who), said);
+        }
     }
 
     #[test]

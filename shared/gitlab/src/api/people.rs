@@ -55,6 +55,20 @@ impl Client {
         Ok(found.filter(|group| group.full_path.eq_ignore_ascii_case(path)))
     }
 
+    /// The group that a path was written down for, or none where the token sees none. A path can pass
+    /// to another group: where the id is known, it alone says which one is meant, wherever that is by
+    /// now.
+    pub async fn group_meant(
+        &self,
+        path: &str,
+        known: Option<GroupId>,
+    ) -> Result<Option<Group>, Error> {
+        match known {
+            Some(group) => unless_named(self.group(group).await, "404 Group Not Found"),
+            None => self.group_by_path(path).await,
+        }
+    }
+
     /// A user by their id, or none when they are gone.
     pub async fn user(&self, user: UserId) -> Result<Option<Author>, Error> {
         let call = Call::get(&["users", &user.to_string()]);

@@ -136,6 +136,11 @@ async fn groups_and_users_are_found_by_name() {
     assert_eq!(server.seen()[0].query("with_projects"), "false");
     assert_eq!(client.group_by_path("acme/dev").await, Ok(None));
     assert_eq!(client.group_by_path("3").await, Ok(None), "an id is not a path");
+    // Who got the path of a group whose id is known is not meant.
+    let moved = client.group_meant("acme/dev", Some(GROUP)).await.unwrap().unwrap();
+    assert_eq!((moved.id, moved.full_path.as_str()), (GROUP, "acme/ops"));
+    assert_eq!(client.group_meant("acme/ops", Some(GroupId(4))).await, Ok(None));
+    assert_eq!(client.group_meant("acme/ops", None).await.unwrap().unwrap().id, GROUP);
     assert_eq!(client.user_by_name("Ada").await.unwrap().unwrap().id, ADA);
     assert_eq!(client.user_by_name("bob").await, Ok(None));
     assert_eq!(client.user(ADA).await.unwrap().unwrap().username, "ada");

@@ -26,6 +26,7 @@ use super::{
     stack,
 };
 use crate::{
+    access::Caller,
     app::App,
     commands,
     form::Params,
@@ -318,7 +319,9 @@ async fn draw(app: &App, frame: &Frame, id: &str, query: &Query) -> Answer<Respo
     };
     let head = stacks::head(app, &run.stack).await?.map(|head| head.value).unwrap_or_default();
     let actions = match &stack {
-        Some(stack) if may_act => actions(app, &run, stack, &head, is_detached, now).await?,
+        Some(stack) if may_act => {
+            actions(app, frame.caller()?, &run, stack, &head, is_detached, now).await?
+        }
         _ => Actions::default(),
     };
     let outcome = match &stack {
@@ -547,6 +550,7 @@ fn steps(run: &Run, now: Timestamp) -> Vec<Step> {
 
 async fn actions(
     app: &App,
+    caller: &Caller,
     run: &Run,
     stack: &Stack,
     head: &StackHead,
@@ -564,7 +568,7 @@ async fn actions(
         ..Actions::default()
     };
     if actions.confirm {
-        actions.newer = runs::listed(app, stack, "queue#").await?.len();
+        actions.newer = runs::listed(app, caller, stack, "queue#").await?.len();
         let age = now.duration_since(run.since).as_secs();
         actions.old = (age > OLD_PLAN).then(|| span(age));
     }

@@ -69,7 +69,7 @@ pub(crate) async fn show(
     Path(slug): Path<String>,
 ) -> Answer<Response> {
     let stack = stacks::find_of(&app, Kind::Stack, &slug).await?.value;
-    let (runs, has_older) = runs::newest(&app, &stack, RUNS).await?;
+    let (runs, has_older) = runs::newest(&app, frame.caller()?, &stack, RUNS).await?;
     let now = app.clock.now();
     let numbers = Numbers::of(&runs, now);
     let begin = now.duration_since(runs.last().map_or(now, |run| run.created_at));

@@ -148,8 +148,8 @@ pub(crate) async fn show(
     let caller = frame.caller()?;
     let (found, queue, waiting) = tokio::try_join!(
         runs::page(&app, caller, &stack, &list),
-        runs::listed(&app, &stack, "queue#"),
-        runs::listed(&app, &stack, "waiting#"),
+        runs::listed(&app, caller, &stack, "queue#"),
+        runs::listed(&app, caller, &stack, "waiting#"),
     )?;
     let row = |run: &gantry_domain::run::Run| RunRow::of(run, now);
     let holds = match &head.tracked {

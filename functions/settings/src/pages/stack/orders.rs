@@ -19,7 +19,7 @@ pub(crate) async fn repair_webhook(
     Path(slug): Path<String>,
 ) -> Answer<Response> {
     let stack = stacks::find(&app, &slug).await?.value;
-    let made = stacks::ensure_hook(&app, &stack).await?;
+    let made = stacks::ensure_hook(&app, frame.caller()?, &stack).await?;
     let verb = if made.created { "created" } else { "repaired" };
     let done = Done::new(format!("{verb} the webhook of {}", stack.project_path));
     let to = format!("{}stacks/{slug}?made=webhook#check", frame.root);
