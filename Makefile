@@ -48,7 +48,7 @@ test-plans: programs ## Compare what is shown of 2,000 random plans with what th
 STOPS := --locked --profile stops -p gantry-runner -p gantry-scenarios -p gantry-test-provider
 test-stops: ## Tell each story with a process that ends at each place, and GitLab in all its moods.
 	cargo build $(STOPS) --bins
-	$(TOOLS) GANTRY_SEED=$${GANTRY_SEED-1} GANTRY_STOPS=all GANTRY_MOODS=all \
+	$(TOOLS) GANTRY_STOPS=all GANTRY_MOODS=all \
 		cargo test $(STOPS) --test stories $(if $(findstring --,$(ARGS)),$(ARGS),$(ARGS) -- --test-threads=5)
 
 fuzz-api: build-demo ## Send 22,000 random requests to the API of the demo.
