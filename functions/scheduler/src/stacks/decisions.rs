@@ -54,7 +54,7 @@ impl Stacks<'_> {
         };
         let lost = async {
             match person {
-                Some(person) => self.may_not_confirm(&stack, person).await,
+                Some(person) => self.may_not_confirm(&stack, person, order.request).await,
                 None => Ok(None),
             }
         };

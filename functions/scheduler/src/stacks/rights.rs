@@ -4,9 +4,10 @@
 use super::Stacks;
 use crate::trouble::gitlab_failure;
 use gantry_domain::{
-    AccessLevel, UserId,
+    AccessLevel, EventId, UserId,
     approval::{GroupReach, Person},
-    rights::{Decision, Level, Of, Right, Who, decide},
+    comment::Place,
+    rights::{Decision, Level, Levels, Of, Right, Who, decide},
     stack::Stack,
     text,
 };
@@ -31,11 +32,13 @@ struct Told {
 }
 
 impl Stacks<'_> {
-    /// Why the person may not confirm runs of the stack now; none where they may.
+    /// Why the person may not confirm runs of the stack now; none where they may. Who asks in a
+    /// comment need not be able to sign in: the usual levels count then, and nobody is an admin.
     pub(super) async fn may_not_confirm(
         &self,
         stack: &Stack,
         person: &Person,
+        request: &EventId,
     ) -> Result<Option<String>, Failure> {
         let (key, known) = (keys::sign_in(), keys::person(person.id));
         let (settings, known, integration) = futures::try_join!(
@@ -45,10 +48,12 @@ impl Stacks<'_> {
         )?;
         let generation = integration.map(|linked| linked.value.generation);
         let settings = settings.map(|found| found.value);
-        let Some(settings) = settings.filter(|known| Some(known.generation) == generation) else {
+        let settings = settings.filter(|known| Some(known.generation) == generation);
+        if settings.is_none() && Place::of_request(request).is_none() {
             return Ok(Some(text::approval::NOBODY_SIGNS_IN.to_owned()));
-        };
-        let levels = stack.settings.levels.over(&settings.levels);
+        }
+        let usual = settings.as_ref().map_or_else(Levels::default, |known| known.levels);
+        let levels = stack.settings.levels.over(&usual);
         let of = if stack.project().is_some() { Of::Project } else { Of::Elsewhere };
         let may = |admin: bool, level: Option<Level>| {
             decide(Who::Person { admin, level }, Right::Deploy, of, &levels) == Decision::Allowed
@@ -61,9 +66,11 @@ impl Stacks<'_> {
             };
             let level = level.map_err(gitlab_failure)?.and_then(Level::reached_by);
             // Most people need not be admins.
-            let is_admin = match may(false, level) {
-                true => Some(false),
-                false => is_admin(&client, &settings, person.id).await.map_err(gitlab_failure)?,
+            let is_admin = match &settings {
+                Some(settings) if !may(false, level) => {
+                    is_admin(&client, settings, person.id).await.map_err(gitlab_failure)?
+                }
+                _ => Some(false),
             };
             Ok::<_, Failure>(Told { level, is_admin })
         };

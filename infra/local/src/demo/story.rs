@@ -495,11 +495,16 @@ pub(super) async fn status(
     name: &str,
     is_it: impl Fn(&StatusView) -> bool,
 ) -> anyhow::Result<StatusView> {
-    wait(&format!("the status {name}"), || {
-        let all = world.gitlab.statuses(project, commit);
-        all.into_iter().find(|s| s.name == name && !s.retried && is_it(s))
+    let all = || world.gitlab.statuses(project, commit);
+    let found = wait(&format!("the status {name}"), || {
+        all().into_iter().find(|s| s.name == name && !s.retried && is_it(s))
+    });
+    found.await.with_context(|| {
+        let said = |s: StatusView| {
+            format!("{} is {}: {}", s.name, s.status, s.description.unwrap_or_default())
+        };
+        all().into_iter().map(said).collect::<Vec<_>>().join("; ")
     })
-    .await
 }
 
 async fn wait<T>(what: &str, look: impl Fn() -> Option<T>) -> anyhow::Result<T> {

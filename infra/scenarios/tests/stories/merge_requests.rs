@@ -73,7 +73,13 @@ story!(
 
 story!(an_apply_is_said_in_the_notes_of_older_previews, |mut w| async move {
     let project = w.plain_project("acme/network");
-    w.stack(project, "network", "infra", StackOptions::default()).await;
+    w.stack(
+        project,
+        "network",
+        "infra",
+        StackOptions { fields: serde_json::json!({ "replan": "none" }) },
+    )
+    .await;
     w.push(project, "change", "infra/main.tf", "# one").await;
     let iid = w.open(project, "change").await;
     assert!(!w.note(project, iid).contains("outdated by a later apply"));
