@@ -67,6 +67,11 @@ pub(crate) async fn make(
 /// The secrets are those of all projects: whoever is no admin of the installation is told how to make
 /// it by hand without them.
 pub(crate) async fn ensure_hook(app: &App, caller: &Caller, stack: &Stack) -> Answer<Made> {
+    ensure_for(app, caller.may(Right::Admin), stack).await
+}
+
+/// The same for somebody who is an admin, or is not.
+async fn ensure_for(app: &App, is_admin: bool, stack: &Stack) -> Answer<Made> {
     let project = project_of(stack)?;
     let linked = app.gitlab.linked().await?;
     if let Some(why) = detached(stack, Some(&linked.integration)) {
@@ -79,7 +84,7 @@ pub(crate) async fn ensure_hook(app: &App, caller: &Caller, stack: &Stack) -> An
     let note_events = takes_commands(app, project).await?;
     let manual = |refusal: Refusal, endpoint: Option<&str>| {
         let mut manual = by_hand(endpoint, Some(project), true, note_events);
-        manual.secrets = caller.may(Right::Admin).then(|| HookSecrets::of_new(&secrets));
+        manual.secrets = is_admin.then(|| HookSecrets::of_new(&secrets));
         refusal.with("webhook", json!(manual))
     };
     let Some(url) = endpoint.clone().filter(|_| note.is_none()) else {
@@ -132,7 +137,7 @@ pub(super) async fn add_comments(app: &App, before: Option<&Stack>, after: &Stac
     }
     let repaired = async {
         match entry(app, project).await?.and_then(|entry| entry.value.hook) {
-            Some(_) => Box::pin(ensure_hook(app, after)).await.map(drop),
+            Some(_) => Box::pin(ensure_for(app, false, after)).await.map(drop),
             None => Ok(()),
         }
     };
