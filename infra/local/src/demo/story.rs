@@ -496,9 +496,9 @@ pub(super) async fn status(
     is_it: impl Fn(&StatusView) -> bool,
 ) -> anyhow::Result<StatusView> {
     let all = || world.gitlab.statuses(project, commit);
-    let found = wait(&format!("the status {name}"), || {
-        all().into_iter().find(|s| s.name == name && !s.retried && is_it(s))
-    });
+    let what = format!("the status {name}");
+    let found =
+        wait(&what, || all().into_iter().find(|s| s.name == name && !s.retried && is_it(s)));
     found.await.with_context(|| {
         let said = |s: StatusView| {
             format!("{} is {}: {}", s.name, s.status, s.description.unwrap_or_default())
