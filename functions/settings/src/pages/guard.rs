@@ -33,6 +33,7 @@ pub(crate) async fn guard(
     next: Next,
 ) -> Response {
     let root = root_of(path.as_str());
+    let headers = request.headers().clone();
     let mut viewer = match viewer(&guard.app, request.headers()).await {
         Ok(Some(viewer)) => viewer,
         Ok(None) if request.method() == Method::POST => {
@@ -59,7 +60,7 @@ pub(crate) async fn guard(
     if let Some(asked) = asked {
         access::record(&guard.app, &viewer.caller, asked, access::ending(&response)).await;
     }
-    shell::refusal(&root, Some(&viewer), response)
+    shell::gone(&headers, shell::refusal(&root, Some(&viewer), response))
 }
 
 async fn change(

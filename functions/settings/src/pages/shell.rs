@@ -14,7 +14,7 @@ use crate::{
 use askama::Template;
 use axum::{
     extract::{FromRequestParts, MatchedPath, State},
-    http::{HeaderMap, StatusCode, Uri, header, request::Parts},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header, request::Parts},
     response::{IntoResponse as _, Response},
 };
 use gantry_domain::{rights::Right, stack::Stack};
@@ -223,6 +223,15 @@ pub(super) fn refusal(root: &str, viewer: Option<&Viewer>, response: Response) -
         errors: problem.errors.into_iter().collect(),
     };
     respond(problem.status, &page)
+}
+
+/// What an open page shows does not stay there once who sees it may not any more: the page loads
+/// itself again, and says so. htmx leaves what it shows in place otherwise.
+pub(super) fn gone(headers: &HeaderMap, mut response: Response) -> Response {
+    if headers.contains_key("hx-request") && response.status() == StatusCode::NOT_FOUND {
+        response.headers_mut().insert("hx-refresh", HeaderValue::from_static("true"));
+    }
+    response
 }
 
 /// Where there is nothing: a page for a browser, and a line for everybody else.

@@ -380,3 +380,22 @@ async fn links_to_runs_open_nothing_where_the_installation_says_so() {
     w.send("DELETE", "/api/v1/sign-in", json!({})).await.expect(204);
     open(200).await;
 }
+
+#[tokio::test]
+async fn an_open_page_does_not_go_on_showing_what_its_person_may_not_see_any_more() {
+    let (w, _, hidden) = two_projects().await;
+    let run = waits(&w, &hidden, "one").await;
+    let ada = sign_in(&w, &member(&w, "ada", 40)).await;
+    // As htmx asks for what is new.
+    for path in [format!("/runs/{}", run.id), "/stacks/vault".to_owned()] {
+        let asked = [("cookie", ada.cookie.as_str()), ("hx-request", "true")];
+        let got = w.ask("GET", &path, None, &asked, "").await.expect(404);
+        assert_eq!(got.headers["hx-refresh"], "true", "{path}");
+        let got = w.ask("GET", &path, None, &asked[..1], "").await.expect(404);
+        assert!(!got.headers.contains_key("hx-refresh"), "{path}");
+        // And without a session.
+        let got = w.ask("GET", &path, None, &asked[1..], "").await.expect(204);
+        let to = got.headers["hx-redirect"].to_str().unwrap();
+        assert!(to.contains("sign-in?next="), "{path}: {to}");
+    }
+}

@@ -342,7 +342,8 @@ impl Page {
         let began = Instant::now();
         while !self.place().await.starts_with(place) {
             let here = self.place().await;
-            assert!(began.elapsed() < PATIENCE, "at {here}, not at {place}");
+            let is_early = began.elapsed() < PATIENCE;
+            assert!(is_early, "at {here}, not at {place}: {}", self.text().await);
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

@@ -23,7 +23,7 @@ use super::{
     overview, page, respond, session,
     shell::{self, Frame, Shell},
     show::{Chip, Moment, short, span, type_of},
-    stack,
+    sign_in, stack,
 };
 use crate::{
     access::Caller,
@@ -228,12 +228,17 @@ pub(crate) async fn show(
         }
         match may_read_with(&app, &id, key, &headers).await? {
             true => draw(&app, &frame, &id, &query).await,
+            // An open page asks, whose session has ended.
+            false if headers.contains_key("hx-request") => {
+                Ok(sign_in::send_there(&frame.root, &headers, &uri))
+            }
             false => no_access(&app, &frame).await,
         }
     };
     let drawn: Answer<Response> = drawn.await;
     drawn.unwrap_or_else(|refusal| {
-        shell::refusal(&frame.root, frame.viewer.as_ref(), refusal.into_response())
+        let refused = shell::refusal(&frame.root, frame.viewer.as_ref(), refusal.into_response());
+        shell::gone(&headers, refused)
     })
 }
 
