@@ -9,6 +9,7 @@ use crate::{
 use gantry_domain::{
     RunId,
     event::{EventRecord, EventSource},
+    ids::short_digest,
     run::{Phase, Run, RunState},
     stack::{Stack, StackHead},
 };
@@ -398,4 +399,21 @@ async fn an_open_page_does_not_go_on_showing_what_its_person_may_not_see_any_mor
         let to = got.headers["hx-redirect"].to_str().unwrap();
         assert!(to.contains("sign-in?next="), "{path}: {to}");
     }
+}
+
+#[tokio::test]
+async fn entries_of_an_older_version_are_looked_up_however_many_they_are() {
+    let (w, seen, _) = two_projects().await;
+    for number in 0..120 {
+        let slug = format!("old-{number:03}");
+        let id = short_digest(&[&slug]).parse().unwrap();
+        let stack = Stack { id, slug: slug.parse().unwrap(), ..seen.clone() };
+        let mut entry = SlugEntry::of(&stack);
+        entry.found_by.project_id = None;
+        w.put(keys::slug(&stack.slug), &entry).await;
+        w.put(keys::stack_config(&stack.id), &stack).await;
+    }
+    let ada = sign_in(&w, &member(&w, "ada", 20)).await;
+    let page = ada.get("/?limit=100").await.expect(200).text;
+    assert!(page.contains("old-000") && page.contains("network") && !page.contains("vault"));
 }
