@@ -134,7 +134,7 @@ impl Work {
         record: &CommentRecord,
     ) -> Result<HashMap<Key, CommandOutcome>, Trouble> {
         let wanted: Vec<Key> = asked_in(record).map(outcome_key).collect();
-        let found = self.deps.store.get_all::<CommandOutcome>(&wanted).await?;
+        let found = self.deps.store.get_many::<CommandOutcome>(&wanted).await?;
         Ok(found.into_iter().map(|found| (found.key, found.value)).collect())
     }
 

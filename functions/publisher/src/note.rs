@@ -337,7 +337,7 @@ impl Work {
         let heads: HashMap<Key, StackHead> = self
             .deps
             .store
-            .get_all::<StackHead>(&heads)
+            .get_many::<StackHead>(&heads)
             .await?
             .into_iter()
             .map(|head| (head.key, head.value))
@@ -383,7 +383,7 @@ impl Work {
         ids: BTreeSet<&StackId>,
     ) -> Result<BTreeMap<StackId, Stack>, Trouble> {
         let wanted: Vec<Key> = ids.into_iter().map(keys::stack_config).collect();
-        let found = self.deps.store.get_all::<Stack>(&wanted).await?;
+        let found = self.deps.store.get_many::<Stack>(&wanted).await?;
         Ok(found.into_iter().map(|stack| (stack.value.id.clone(), stack.value)).collect())
     }
 

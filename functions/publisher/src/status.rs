@@ -344,7 +344,7 @@ impl Work {
 
     async fn runs_of(&self, entries: &[Stored<RunEntry>]) -> Result<Vec<Run>, Trouble> {
         let wanted: Vec<_> = entries.iter().map(|entry| keys::run(&entry.value.run)).collect();
-        let found = self.deps.store.get_all::<Run>(&wanted).await?;
+        let found = self.deps.store.get_many::<Run>(&wanted).await?;
         let mut runs: Vec<Run> = found.into_iter().map(|run| run.value).collect();
         runs.sort_by(|a, b| (a.number, &a.id).cmp(&(b.number, &b.id)));
         Ok(runs)

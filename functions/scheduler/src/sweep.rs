@@ -310,8 +310,8 @@ impl Sweep<'_> {
         let asked: Vec<&StackId> = asked.map(|entry| &entry.value.stack).collect();
         let stacks: Vec<Key> = asked.iter().map(|stack| keys::stack_config(stack)).collect();
         let timers: Vec<Key> = asked.iter().map(|stack| keys::stack_timer(stack)).collect();
-        let stacks = store.get_all::<Stack>(&stacks).await?;
-        let timers = store.get_all::<StackTimer>(&timers).await?;
+        let stacks = store.get_many::<Stack>(&stacks).await?;
+        let timers = store.get_many::<StackTimer>(&timers).await?;
         let timers: HashMap<StackId, StackTimer> =
             timers.into_iter().map(|timer| (timer.value.stack.clone(), timer.value)).collect();
         let installation = defaults.and_then(|defaults| defaults.value.schedule);

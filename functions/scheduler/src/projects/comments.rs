@@ -231,13 +231,13 @@ impl Projects<'_> {
         let deploys = self.newest_runs(place.project, merge.as_ref(), RunType::Tracked);
         let deploys = runs_of(deploys.await?, &meant);
         let wanted: Vec<Key> = previews.values().chain(deploys.values()).cloned().collect();
-        let runs = store.get_all::<Run>(&wanted).await?;
+        let runs = store.get_many::<Run>(&wanted).await?;
         let runs: BTreeMap<Key, RunFacts> = runs
             .into_iter()
             .map(|run| (run.key, RunFacts { run: run.value.id, state: run.value.state }))
             .collect();
         let heads: Vec<Key> = meant.iter().map(|stack| keys::stack_head(stack)).collect();
-        let heads = store.get_all::<StackHead>(&heads).await?;
+        let heads = store.get_many::<StackHead>(&heads).await?;
         let blocked: BTreeSet<Key> = heads
             .into_iter()
             .filter(|head| head.value.blocked.is_some())

@@ -147,7 +147,7 @@ pub(crate) async fn end_sessions(
 pub(crate) async fn listed(app: &App, caller: &Caller, whose: Whose) -> Answer<Vec<SessionView>> {
     let sessions = of(app, caller, whose).await?;
     let wanted: Vec<Key> = people_of(&sessions).map(keys::person).collect();
-    let people = app.store.get_all::<Person>(&wanted).await?;
+    let people = app.store.get_many::<Person>(&wanted).await?;
     let people: BTreeMap<UserId, Person> =
         people.into_iter().map(|found| (found.value.id, found.value)).collect();
     let view = |session: &Stored<PersonSession>| {

@@ -216,7 +216,7 @@ async fn seen(app: &App, caller: &Caller, mut runs: Vec<Run>) -> Answer<Vec<Run>
     runs.retain(|run| caller.sees(run.project()));
     let stacks: BTreeSet<&StackId> = runs.iter().map(|run| &run.stack).collect();
     let stacks: Vec<Key> = stacks.into_iter().map(keys::stack_config).collect();
-    let stacks = app.store.get_all::<Stack>(&stacks).await?;
+    let stacks = app.store.get_many::<Stack>(&stacks).await?;
     let hidden: BTreeSet<StackId> = stacks
         .into_iter()
         .map(|stack| stack.value)

@@ -149,7 +149,7 @@ pub(crate) async fn unconfirmed(app: &App, caller: &Caller) -> Answer<usize> {
     }
     let listed: BTreeSet<&StackId> = entries.iter().map(|entry| &entry.value.stack).collect();
     let configs: Vec<Key> = listed.into_iter().map(keys::stack_config).collect();
-    let configs = app.store.get_all::<Stack>(&configs).await?;
+    let configs = app.store.get_many::<Stack>(&configs).await?;
     let seen: BTreeSet<StackId> = configs
         .into_iter()
         .filter(|stack| caller.sees(stack.value.project()))

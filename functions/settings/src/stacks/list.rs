@@ -161,7 +161,7 @@ async fn seen(
     let lacks_it = |entry: &&Stored<SlugEntry>| entry.value.found_by.project_id.is_none();
     let unknown = entries.iter().filter(lacks_it);
     let unknown: Vec<Key> = unknown.map(|entry| keys::stack_config(&entry.value.stack)).collect();
-    let read = app.store.get_all::<Stack>(&unknown).await?;
+    let read = app.store.get_many::<Stack>(&unknown).await?;
     let read = read.into_iter().map(|stack| stack.value);
     let seen: HashSet<StackId> =
         read.filter(|stack| caller.sees(stack.project())).map(|stack| stack.id).collect();

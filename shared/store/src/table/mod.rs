@@ -238,23 +238,16 @@ impl Store {
         }
     }
 
-    /// Reads up to 100 items, consistently, in no particular order; missing ones are left out.
+    /// Reads items, consistently, in no particular order; missing ones are left out. However many
+    /// they are: some hundreds of them are read side by side.
     pub async fn get_many<T: DeserializeOwned>(
         &self,
         keys: &[Key],
     ) -> Result<Vec<Stored<T>>, StoreError> {
-        self.items(keys).await?.into_iter().map(read_item).collect()
-    }
-
-    /// The same for any number of items, some hundreds of them side by side.
-    pub async fn get_all<T: DeserializeOwned>(
-        &self,
-        keys: &[Key],
-    ) -> Result<Vec<Stored<T>>, StoreError> {
-        let reads: Vec<_> = keys.chunks(AT_ONCE).map(|keys| self.get_many::<T>(keys)).collect();
-        let found: Vec<Vec<Stored<T>>> =
+        let reads: Vec<_> = keys.chunks(AT_ONCE).map(|keys| self.items(keys)).collect();
+        let found: Vec<Vec<Item>> =
             futures::stream::iter(reads).buffered(SIDE_BY_SIDE).try_collect().await?;
-        Ok(found.into_iter().flatten().collect())
+        found.into_iter().flatten().map(read_item).collect()
     }
 
     /// The same, as DynamoDB has them.
